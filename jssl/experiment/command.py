@@ -1,0 +1,165 @@
+"""The command line: `jssl list|run|show|plan`, and `main()` for an experiment run as a module."""
+
+import json
+import os
+import pathlib
+import sys
+
+from jssl.errors import Refusal
+from jssl.experiment import config as configs
+from jssl.experiment import registry
+
+USAGE = """\
+jssl: learning with few or no labels, a paper an experiment
+
+  jssl list [--family=FAMILY]            the experiments
+  jssl show SLUG                         docstring, presets, last measured verdict
+  jssl run SLUG [--preset=cpu] [flags]   run one (jssl run SLUG --help lists its flags)
+  jssl plan SLUG --mesh=data:256         compile its paper preset for that many devices, run nothing
+
+SLUG is a file name under experiments/. All but run and plan answer without importing jax."""
+
+
+def main(arguments: list[str] | None = None):
+    """`jssl ...`; or, called from an experiment's own module, that experiment."""
+    module = sys.modules['__main__']
+    own = getattr(getattr(module, '__spec__', None), 'name', '') or ''
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if own.startswith('experiments.'):
+            run(registry.find(own), arguments, module)
+        else:
+            _command(arguments)
+    except Refusal as refusal:
+        print(f'jssl: {refusal}', file=sys.stderr)
+        raise SystemExit(2) from None
+    except BrokenPipeError:  # `jssl list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _command(arguments):
+    match arguments:
+        case [] | ['-h'] | ['--help'] | ['help']:
+            print(USAGE)
+        case ['list', *flags]:
+            family = _flags(flags, {'family': None})['family']
+            for entry in registry.entries(family):
+                print(f'{entry.family}/{entry.slug:32} {entry.title}')
+        case ['show', slug]:
+            print(_show(registry.find(slug)))
+        case ['run', slug, *flags]:
+            entry = registry.find(slug)
+            if {'-h', '--help', '-help'} & set(flags):
+                print(registry.help_text(entry))
+            else:
+                run(entry, flags)
+        case ['plan', slug, *flags]:
+            values = _flags(flags, {'mesh': 'data:8', 'devices': None, 'preset': 'paper'})
+            from jssl.experiment import planner
+
+            print(planner.plan(registry.find(slug), **values))
+        case [('show' | 'run' | 'plan') as verb]:
+            raise Refusal(f'{verb} needs the name of an experiment; `jssl list` shows them')
+        case [verb, *_]:
+            verbs = ('list', 'show', 'run', 'plan')
+            raise Refusal(
+                f'{verb!r} is not a command{configs.nearest(verb, verbs)}; see jssl --help'
+            )
+
+
+def _show(entry) -> str:
+    lines = [entry.docstring, '', 'presets: ' + ', '.join(configs.PRESETS)]
+    lines += [f'run:     python -m {entry.module} --preset=cpu', '']
+    file = registry.ROOT / 'experiments' / 'ledger.json'
+    ledger = json.loads(file.read_text()) if file.exists() else {}
+    if entry.slug not in ledger:
+        return '\n'.join([*lines, 'not measured yet: tools/ledger --only=' + entry.slug])
+    last = ledger[entry.slug]
+    lines.append(
+        f'measured {last["date"]} in {last["seconds"]:.0f} s at {last["commit"]}: {last["verdict"]}'
+    )
+    return '\n'.join([*lines, *(f'{c["verdict"]:>14}  {c["text"]}' for c in last['claims'])])
+
+
+def _flags(arguments, defaults: dict) -> dict:
+    """Simple --name=value flags, for commands that must not import anything."""
+    values = dict(defaults)
+    for argument in arguments:
+        name, separator, value = argument.removeprefix('--').partition('=')
+        if not argument.startswith('--') or name not in defaults or not separator:
+            hint = configs.nearest(name, defaults)
+            raise Refusal(f'{argument} is not a flag of the form --name=value{hint}')
+        values[name] = value
+    return values
+
+
+def run(entry: registry.Entry, arguments: list[str], module=None):
+    """Runs an experiment with absl flags that are made now, so that modules define none."""
+    flags, changes = parse(entry, arguments)
+    from jssl.train import runtime
+
+    runtime.configure(
+        heap=flags.heap,
+        devices=flags.devices,
+        cache=None if flags.cache == 'none' else flags.cache,
+        distributed=flags.distributed,
+    )
+    from jssl.experiment.context import Context
+
+    module = module or registry.load(entry)
+    config = configs.override(configs.preset(module, flags.preset), changes)
+    checkpoint = None
+    if flags.workdir:
+        checkpoint = {'every': flags.checkpoint_every, 'seconds': flags.checkpoint_seconds}
+    ctx = Context(
+        config,
+        slug=entry.slug,
+        title=entry.title,
+        preset=flags.preset,
+        seed=flags.seed,
+        mesh=flags.mesh,
+        folder=pathlib.Path(flags.workdir) if flags.workdir else None,
+        checkpoint=checkpoint,
+        progress=not flags.quiet,
+    )
+    module.run(config, ctx)
+
+
+def parse(entry: registry.Entry, arguments: list[str]):
+    """(the house's flags, {field: text} of the --config.FIELD ones)."""
+    from absl import flags as absl_flags
+
+    values = absl_flags.FlagValues()
+    home = {'flag_values': values}
+    absl_flags.DEFINE_string('preset', 'cpu', '', **home)
+    absl_flags.DEFINE_string('workdir', None, '', **home)
+    absl_flags.DEFINE_integer('seed', 0, '', **home)
+    absl_flags.DEFINE_string('mesh', None, '', **home)
+    absl_flags.DEFINE_integer('devices', None, '', lower_bound=1, **home)
+    absl_flags.DEFINE_integer('checkpoint_every', None, '', lower_bound=1, **home)
+    absl_flags.DEFINE_float('checkpoint_seconds', 300.0, '', lower_bound=0, **home)
+    absl_flags.DEFINE_bool('heap', True, '', **home)
+    absl_flags.DEFINE_string('cache', '', '', **home)
+    absl_flags.DEFINE_bool('distributed', False, '', **home)
+    absl_flags.DEFINE_bool('quiet', False, '', **home)
+    fields = [name for name, *_ in [registry.SEEDS, *entry.fields]]
+    for field in fields:
+        absl_flags.DEFINE_string(f'config.{field}', None, '', **home)
+    try:
+        rest = values([entry.slug, *arguments])[1:]
+    except absl_flags.UnrecognizedFlagError as error:
+        known = [name for name in values if name != 'help']
+        hint = configs.nearest(error.flagname, known)
+        raise Refusal(f'--{error.flagname} is not a flag of {entry.slug}{hint}') from None
+    except absl_flags.Error as error:
+        raise Refusal(f'{error}'.splitlines()[0]) from None
+    if rest:
+        raise Refusal(f'{rest[0]!r} is not a flag; flags begin with --')
+    changes = {f: values[f'config.{f}'].value for f in fields}
+    return values, {f: text for f, text in changes.items() if text is not None}
+
+
+if __name__ == '__main__':
+    main()
