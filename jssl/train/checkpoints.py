@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.tree_util import tree_leaves_with_path
 from orbax.checkpoint import checkpoint_managers as policies
 
 from jssl.errors import Refusal
@@ -57,6 +58,8 @@ class Checkpoints:
 
     def save(self, step: int, tree, history: dict, metrics: dict) -> bool:
         """Starts saving; a full disk or a lost folder costs this save, not the run."""
+        # A copy: the loop goes on filling the history while the save is written.
+        history = {name: list(column) for name, column in history.items()}
         meta = {'step': step, 'config': self.config, 'history': history}
         try:
             self._digests(step, tree, meta)
@@ -97,15 +100,17 @@ class Checkpoints:
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
-            tree, meta, damage = self._read(step, abstract)
-            if damage is None:
+            try:
+                meta, expected = self._read_meta(step)
                 self._same_config(meta)
-                return tree, meta['history']
-            self.log(
-                f'checkpoint {step} in {self.directory} is damaged ({damage});'
-                ' trying the one before'
-            )
-            self._set_aside(step)
+                self._same_leaves(expected, abstract)
+                return self._read_state(step, abstract, expected), meta['history']
+            except _Damaged as damage:
+                self.log(
+                    f'checkpoint {step} in {self.directory} is damaged ({damage});'
+                    ' trying the one before'
+                )
+                self._set_aside(step)
         if steps:
             raise Refusal(
                 f'every checkpoint in {self.directory} is damaged; they were set aside under'
@@ -113,23 +118,38 @@ class Checkpoints:
             )
         return None
 
-    def _read(self, step, abstract):
+    def _read_meta(self, step):
         try:
-            read = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()
-                ),
-            )
+            args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+            meta = self._manager.restore(step, args=args).meta
             expected = json.loads(self._digest_file(step).read_text())
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            return None, None, _first_line(error)
-        if expected.pop('meta', None) != _digest(_canonical(read.meta)):
-            return None, None, 'meta'
-        for name, found in digests(read.state).items():
-            if expected.get(name, found) != found:
-                return None, None, f'leaf {name}'
-        return read.state, read.meta, None
+        except Exception as error:  # damaged bytes make Orbax raise anything, bare Exception too
+            raise _Damaged(_first_line(error)) from error
+        if expected.pop('meta', None) != zlib.crc32(_canonical(meta)):
+            raise _Damaged('meta')
+        return meta, expected
+
+    def _read_state(self, step, abstract, expected):
+        try:
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+            state = self._manager.restore(step, args=args).state
+        except Exception as error:
+            raise _Damaged(_first_line(error)) from error
+        for name, (found, _) in digests(state).items():
+            if None not in (found, expected[name][0]) and found != expected[name][0]:
+                raise _Damaged(f'leaf {name}')
+        return state
+
+    def _same_leaves(self, expected, abstract):
+        """A state of another program is no damage: it is refused, and left where it is."""
+        shapes = {path_name(p): list(x.shape) for p, x in tree_leaves_with_path(abstract)}
+        saved = {name: shape for name, (_, shape) in expected.items()}
+        for name in sorted({*shapes, *saved}):
+            if shapes.get(name) != saved.get(name):
+                raise Refusal(
+                    f'{self.directory} holds {name} with shape {saved.get(name)}, this run has'
+                    f' {shapes.get(name)}: the code has changed; give another --workdir'
+                )
 
     def _same_config(self, meta):
         saved, now = meta['config'] or {}, self.config or {}
@@ -142,7 +162,7 @@ class Checkpoints:
 
     def _digests(self, step, tree, meta):
         """Written before the step is committed, so that every listed step has its digests."""
-        content = {**digests(tree), 'meta': _digest(_canonical(meta))}
+        content = {**digests(tree), 'meta': zlib.crc32(_canonical(meta))}
         file = self._digest_file(step)
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix('.partial')
@@ -165,23 +185,29 @@ class Checkpoints:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def digests(tree) -> dict[str, int]:
-    """crc32 of every leaf that is wholly in this process, by path; crc32 runs at 7 GiB/s."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
+def digests(tree) -> dict[str, list]:
+    """[crc32, shape] of every leaf by path; crc32 runs at 7 GiB/s.
+
+    The crc32 of a leaf that is spread over several processes is None: no process sees all of it.
+    """
     return {
-        path_name(path): _digest(leaf)
-        for path, leaf in leaves
-        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
+        path_name(path): [_crc32(leaf), list(leaf.shape)]
+        for path, leaf in tree_leaves_with_path(tree)
     }
 
 
-def _digest(leaf) -> int:
-    if isinstance(leaf, bytes):
-        return zlib.crc32(leaf)
+def _crc32(leaf) -> int | None:
+    whole = not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
+    if not whole and not leaf.is_fully_replicated:
+        return None
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     array = np.ascontiguousarray(leaf)
     return zlib.crc32(array.view(np.uint8).data if array.size else b'')
+
+
+class _Damaged(Exception):
+    """What is wrong with a checkpoint, in a few words."""
 
 
 def _canonical(meta) -> bytes:
