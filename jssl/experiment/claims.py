@@ -115,8 +115,8 @@ class Range:
 
     def judge(self, rows) -> Verdict:
         found = estimate(_per_seed(rows, self.metric, self.where).values())
-        above = decide(found, self.low, nothing=self.low)
-        below = decide(_mirror(found), -self.high, nothing=-self.high)
+        above = decide(found, self.low)
+        below = decide(_mirror(found), -self.high)
         target = f'in [{self.low:g}, {self.high:g}]'
         claim = f'{self.metric}{_condition(self.where)}'
         return Verdict(claim, worst((above, below)), found, target, self.paper)
@@ -184,8 +184,8 @@ class Equality:
         ours = _per_seed(rows, self.metric, {**self.where, self.by: self.ours})
         base = _per_seed(rows, self.metric, {**self.where, self.by: self.baseline})
         found = estimate([ours[s] - base[s] for s in _paired(ours, base, self)])
-        above = decide(found, -self.tolerance, nothing=-self.tolerance)
-        below = decide(_mirror(found), -self.tolerance, nothing=-self.tolerance)
+        above = decide(found, -self.tolerance)
+        below = decide(_mirror(found), -self.tolerance)
         claim = f'{self.metric}: {self.ours} - {self.baseline}{_condition(self.where)}'
         return Verdict(
             claim, worst((above, below)), found, f'within {self.tolerance:g}', self.paper
@@ -228,12 +228,16 @@ def estimate(values: Iterable[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half, len(values))
 
 
-def decide(found: Estimate, target: float, nothing: float) -> str:
-    """The verdict rule: the mean reaches `target`, and the interval lies above `nothing`."""
+def decide(found: Estimate, target: float, nothing: float | None = None) -> str:
+    """The verdict rule: the mean reaches `target`, and the interval excludes `nothing`.
+
+    Without `nothing` the interval itself must reach the target.
+    """
     if not found.mean >= target:  # also when the mean is nan
         return NOT_SHOWN
-    if found.seeds > 1 and not found.low > nothing and found.low != found.mean:
-        return INCONCLUSIVE
+    if found.seeds > 1:
+        excluded = found.low >= target if nothing is None else found.low > nothing
+        return SHOWN if excluded else INCONCLUSIVE
     return SHOWN
 
 

@@ -1,0 +1,140 @@
+"""The claim ledger: what every experiment's cpu preset measured, and the tables made of it."""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+
+from jssl.errors import Refusal
+from jssl.experiment import registry
+
+FILE = registry.ROOT / 'experiments' / 'ledger.json'
+README = registry.ROOT / 'experiments' / 'README.md'
+BEGIN, END = '<!-- ledger: made by tools/ledger -->', '<!-- /ledger -->'
+MARK = {'shown': '✓', 'not shown': '✗', 'inconclusive': '?'}
+
+
+def main():
+    """`tools/ledger [--only=SLUG,..] [--family=F] [--changed]`; without any, the tables alone."""
+    parser = argparse.ArgumentParser(
+        prog='tools/ledger', description='Measures cpu presets and writes experiments/ledger.json.'
+    )
+    parser.add_argument('--only', help='slugs, separated by commas')
+    parser.add_argument('--family', help='all experiments of a family')
+    parser.add_argument(
+        '--changed', action='store_true', help='those whose text changed since they were measured'
+    )
+    parser.add_argument('--all', action='store_true', help='every experiment')
+    options = parser.parse_args()
+    try:
+        failed = [entry.slug for entry in chosen(options) if not measure(entry)]
+        write_tables()
+    except Refusal as refusal:
+        print(f'ledger: {refusal}', file=sys.stderr)
+        raise SystemExit(2) from None
+    if failed:
+        print(f'ledger: no new row for {", ".join(failed)}; see above', file=sys.stderr)
+        raise SystemExit(1)
+
+
+def chosen(options) -> list[registry.Entry]:
+    if options.only:
+        return [registry.find(slug) for slug in options.only.split(',')]
+    if options.family:
+        return registry.entries(options.family)
+    if options.changed:
+        rows = read()
+        return [e for e in registry.entries() if rows.get(e.slug, {}).get('source') != source(e)]
+    return registry.entries() if options.all else []
+
+
+def measure(entry: registry.Entry) -> bool:
+    """Runs the cpu preset in a process of its own, and records its report if it finished."""
+    print(f'ledger: {entry.slug}', flush=True)
+    text = source(entry)
+    folder = registry.ROOT / 'runs' / f'{entry.slug}-cpu'
+    (folder / 'report.json').unlink(missing_ok=True)
+    started = time.monotonic()
+    command = [sys.executable, '-m', entry.module, '--preset=cpu', '--quiet']
+    done = subprocess.run(command, cwd=registry.ROOT, check=False)
+    if done.returncode or not (folder / 'report.json').exists():
+        return False
+    report = json.loads((folder / 'report.json').read_text())
+    row = {
+        'family': entry.family,
+        'title': entry.title,
+        'verdict': report['verdict'],
+        'claims_shown': report['claims_shown'],
+        'claims': report['claims'],
+        'seconds': round(time.monotonic() - started, 1),  # with imports and compiling
+        'seeds': report['config']['seeds'],
+        **{k: report[k] for k in ('date', 'commit', 'device', 'versions', 'python', 'protocols')},
+        'source': text,
+    }
+    write({**read(), entry.slug: row})
+    return True
+
+
+def source(entry: registry.Entry) -> str:
+    """A digest of the module's text."""
+    return hashlib.sha256(entry.path.read_bytes()).hexdigest()[:16]
+
+
+def read() -> dict:
+    return json.loads(FILE.read_text()) if FILE.exists() else {}
+
+
+def write(rows: dict):
+    partial = FILE.with_suffix('.partial')
+    partial.write_text(json.dumps(dict(sorted(rows.items())), indent=1, ensure_ascii=False) + '\n')
+    os.replace(partial, FILE)
+
+
+def write_tables():
+    """Puts the tables between the marks in experiments/README.md."""
+    text = README.read_text()
+    if BEGIN not in text or END not in text:
+        raise Refusal(f'{README} lacks the marks {BEGIN} and {END}')
+    README.write_text(with_tables(text, read()))
+
+
+def with_tables(text: str, rows: dict) -> str:
+    before, rest = text.split(BEGIN, 1)
+    _, after = rest.split(END, 1)
+    return f'{before}{BEGIN}\n{tables(rows)}\n{END}{after}'
+
+
+def tables(rows: dict) -> str:
+    """An overview, then every claim's figures beside the paper's own, family by family."""
+    lines = ['| experiment | paper | verdict | claims shown | seconds |', '|---|---|---|---|---|']
+    for slug, row in sorted(rows.items(), key=lambda item: (item[1]['family'], item[0])):
+        link = f'[{row["family"]}/{slug}]({row["family"]}/{slug}.py)'
+        cells = (link, row['title'], row['verdict'], row['claims_shown'], f'{row["seconds"]:.0f}')
+        lines.append('| ' + ' | '.join(cells) + ' |')
+    for slug, row in sorted(rows.items(), key=lambda item: (item[1]['family'], item[0])):
+        lines += ['', f'### {row["family"]}/{slug}', '']
+        lines.append(
+            f'{row["seeds"]} seeds, {row["device"]}, {row["date"]}, commit {row["commit"]}'
+        )
+        lines += ['', '| | claim | measured | wanted | the paper |', '|---|---|---|---|---|']
+        for claim in row['claims']:
+            found = claim['estimate']
+            measured = f'{found["mean"]:.4g}' if isinstance(found['mean'], float) else found['mean']
+            if isinstance(found['low'], float):
+                measured += f' [{found["low"]:.3g}, {found["high"]:.3g}]'
+            cells = (
+                MARK[claim['verdict']],
+                claim['claim'],
+                measured,
+                claim['target'],
+                claim['paper'],
+            )
+            lines.append('| ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+    main()

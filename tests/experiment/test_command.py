@@ -1,0 +1,180 @@
+"""The command line as people meet it: one clear line and exit code 2, and answers without jax."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jssl.errors import Refusal
+from jssl.experiment import Config, command, registry
+from jssl.experiment.config import override
+
+
+@dataclasses.dataclass(frozen=True)
+class Example(Config):
+    rate: float = 0.1
+    widths: tuple[int, ...] = (1, 2)
+    note: str | None = None
+    fast: bool = False
+
+
+def test_override_parses_by_type():
+    changes = {'rate': '1e-3', 'widths': '8,16', 'note': 'none', 'fast': 'true', 'seeds': '5'}
+    assert override(Example(note='x'), changes) == Example(5, 1e-3, (8, 16), None, True)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'reason'),
+    [
+        ({'rat': '1'}, '--config.rat is not a field; the nearest is rate'),
+        ({'rate': 'fast'}, '--config.rate=fast is not of type float'),
+        ({'seeds': '1.5'}, '--config.seeds=1.5 is not of type int'),
+        ({'fast': 'maybe'}, '--config.fast=maybe is not of type bool'),
+        ({'widths': '1,x'}, r'--config.widths=1,x is not of type tuple\[int'),
+    ],
+)
+def test_override_refuses(changes, reason):
+    with pytest.raises(Refusal, match=reason):
+        override(Example(), changes)
+
+
+def jssl(*arguments, module='jssl.experiment.command'):
+    return subprocess.run(
+        [sys.executable, '-m', module, *arguments],
+        cwd=registry.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, 'PYTHONWARNINGS': 'ignore'},
+    )
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+        (['lst'], "'lst' is not a command; the nearest is list"),
+        (['run'], 'run needs the name of an experiment'),
+        (['show', 'simclr_v3'], "no experiment is called 'simclr_v3'; the nearest is simclr_v2"),
+        (
+            ['run', 'simclr_v2', '--preste=cpu'],
+            '--preste is not a flag of simclr_v2; the nearest is preset',
+        ),
+        (['run', 'simclr_v2', '--config.temprature=1'], 'the nearest is config.temperature'),
+        (['run', 'simclr_v2', '--config.temperature=hot'], 'is not of type float'),
+        (['run', 'simclr_v2', '--preset=huge'], '--preset=huge is not a preset'),
+        (['run', 'simclr_v2', '--seed=x'], 'seed'),
+        (['run', 'simclr_v2', 'cpu'], "'cpu' is not a flag"),
+        (['list', '--family=contrast'], '--family=contrast has no experiments; the nearest is'),
+        (['plan', 'simclr_v2', '--mesh=data'], '--mesh=data'),
+    ],
+)
+def test_refusals_are_one_line_and_exit_2(arguments, reason):
+    done = jssl(*arguments)
+    assert done.returncode == 2, done
+    assert reason in done.stderr
+    assert done.stderr.startswith('jssl: ')
+    assert done.stderr.count('\n') == 1
+    assert done.stdout == ''
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [['--help'], ['list'], ['show', 'simclr_v2'], ['run', 'simclr_v2', '--help']],
+)
+def test_answers_without_jax(arguments):
+    code = (
+        'import sys\n'
+        'from jssl.experiment import command\n'
+        f'command.main({arguments!r})\n'
+        "assert not {'jax', 'numpy', 'flax'} & set(sys.modules)\n"
+    )
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=registry.ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'simclr_v2' in done.stdout or arguments == ['--help']
+    assert time.monotonic() - started < 3  # 0.1 s; generous for a loaded machine
+
+
+def test_help_of_a_module_does_not_import_it():
+    done = jssl('--help', module='experiments.contrastive.simclr_v2')
+    assert done.returncode == 0
+    assert '--config.temperature=' in done.stdout
+    assert '--workdir' in done.stdout
+    code = (
+        'import sys, runpy\n'
+        "sys.orig_argv = ['python', '-m', 'experiments.contrastive.simclr_v2', '--help']\n"
+        'try:\n    import experiments\nexcept SystemExit:\n'
+        "    assert 'jax' not in sys.modules\n    print('quick')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=registry.ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.endswith('quick\n')
+
+
+def test_list_shows_every_file():
+    done = jssl('list')
+    assert done.stdout.count('\n') == len(registry.entries())
+
+
+def test_flags_reach_config_and_context(tmp_path, monkeypatch):
+    seen = {}
+
+    class Module:
+        CPU = Example()
+
+        @staticmethod
+        def run(config, ctx):
+            seen.update(config=config, seeds=list(ctx.seeds), folder=ctx.folder)
+
+    entry = registry.Entry(
+        'example',
+        'tests',
+        tmp_path / 'example.py',
+        'Doc.',
+        [('rate', 'float', '0.1', ''), ('widths', 'tuple', '()', '')],
+    )
+    monkeypatch.setattr(command.registry, 'load', lambda entry: Module)
+    arguments = [
+        '--config.rate=0.5',
+        '--config.seeds=2',
+        '--seed=7',
+        f'--workdir={tmp_path}',
+        '--devices=8',
+        '--cache=none',
+        '--noheap',
+    ]
+    command.run(entry, arguments)
+    assert seen['config'] == Example(seeds=2, rate=0.5)
+    assert seen['seeds'] == [7, 8]
+    assert seen['folder'] == tmp_path
+
+
+def test_report_is_whole_and_repeatable(tmp_path):
+    from jssl.experiment import Claim
+    from jssl.experiment.context import Context
+
+    def run(folder):
+        ctx = Context(Example(), slug='example', folder=folder, log=lambda line: None)
+        for method, seed in ctx.grid(method=('a', 'b'), seed=ctx.seeds):
+            ctx.add(method=method, seed=seed, accuracy=0.9 - 0.5 * (method == 'b') + 0.01 * seed)
+        ctx.report(Claim('accuracy', 'a', 'b', margin=0.1, paper='74 %'))
+        return json.loads((folder / 'report.json').read_text())
+
+    first, second = run(tmp_path / '1'), run(tmp_path / '2')
+    assert first['verdict'] == 'shown'
+    assert first['claims'][0]['paper'] == '74 %'
+    assert len(first['rows']) == 6
+    assert first['config']['widths'] == [1, 2]
+    assert set(first['versions']) >= {'jax', 'flax', 'optax'}
+    assert (tmp_path / '1' / 'report.png').stat().st_size > 1000
+    ignored = ('seconds', 'date', 'commit')
+    assert {k: v for k, v in first.items() if k not in ignored} == {
+        k: v for k, v in second.items() if k not in ignored
+    }
