@@ -60,6 +60,24 @@ def membership_inference(
     return Score((attacker.predict(forgotten) == 0).mean(), 'membership_inference/1')
 
 
+def unlearning_scores(retained, forgotten, test) -> dict[str, float]:
+    """UA, MIA-efficacy, RA and TA of an unlearned classifier.
+
+    UA is the error on the forgotten data, RA and TA the accuracy on retained and test data, and the
+    attacker of MIA looks at the confidence in the true class.
+
+    Args:
+      retained, forgotten, test: pairs (logits [N, C], labels [N]).
+
+    Model Sparsity Can Simplify Machine Unlearning (Jia et al., 2023), section 5.1.
+    """
+    parts = (retained, test, forgotten)
+    seen = [attack_features(jnp.asarray(x), jnp.asarray(y))['confidence'] for x, y in parts]
+    right = [float((np.asarray(x).argmax(1) == np.asarray(y)).mean()) for x, y in parts]
+    mia = float(membership_inference(*seen))
+    return {'ua': 1 - right[2], 'mia': mia, 'ra': right[0], 'ta': right[1]}
+
+
 def average_gap(metrics: dict[str, float], reference: dict[str, float]) -> float:
     """Mean absolute difference to the reference (a model retrained without the data), by name."""
     return float(np.mean([abs(metrics[name] - reference[name]) for name in reference]))

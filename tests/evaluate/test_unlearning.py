@@ -4,7 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jssl.evaluate.unlearning import attack_features, average_gap, membership_inference
+from jssl.evaluate.unlearning import (
+    attack_features,
+    average_gap,
+    membership_inference,
+    unlearning_scores,
+)
 
 
 def test_features_against_loops():
@@ -51,3 +56,15 @@ def test_attacker_sees_every_region_of_sorted_members():
 def test_average_gap():
     gap = average_gap({'ua': 0.3, 'ra': 0.9}, {'ua': 0.1, 'ra': 1.0})
     assert gap == pytest.approx(0.15)
+
+
+def test_scores_of_a_model_that_forgot_and_of_one_that_did_not():
+    sure, wrong = np.tile([[4.0, 0.0]], (60, 1)), np.tile([[0.0, 1.0]], (60, 1))
+    zeros = np.zeros(60, int)
+    rng = np.random.default_rng(0)
+    test = (np.where(rng.random((60, 1)) < 0.9, sure / 4, wrong), zeros)
+    forgot = unlearning_scores((sure, zeros), (wrong, zeros), test)
+    knows = unlearning_scores((sure, zeros), (sure, zeros), test)
+    assert (forgot['ua'], forgot['mia'], forgot['ra']) == (1.0, 1.0, 1.0)
+    assert (knows['ua'], knows['mia']) == (0.0, 0.0)
+    assert 0.8 < forgot['ta'] == knows['ta'] < 1.0
