@@ -23,7 +23,7 @@ from jssl.train.progress import Progress
 
 def fit(
     step: Callable,
-    init: Callable,
+    init: Any,
     batches: Any = None,
     *,
     steps: int,
@@ -41,7 +41,7 @@ def fit(
 
     Args:
       step: pure; gets its own key, a function of `key` and the step's number alone.
-      init: pure, key -> state (any pytree of arrays).
+      init: pure, key -> state (any pytree of arrays); or a state to go on from, which is copied.
       batches: a stream of `data.batches`; or any iterable of batches; or a dict of arrays, the
         whole data set, used at every step; or None for a step that needs no data.
       steps: how many in all, counting those of an earlier run that is resumed.
@@ -72,7 +72,7 @@ def fit(
         log(f'{name}: resumed at step {int(carry["step"])} of {steps}')
     else:
         shardings = jax.tree.map(lambda x: x.sharding, abstract)
-        carry, history = _initial(_started(init), mesh, _Hashable(shardings))(key), {}
+        carry, history = _first(init, key, mesh, shardings), {}
     done = int(carry['step'])
     if done > steps:
         raise Refusal(
@@ -90,7 +90,7 @@ def fit(
 def compiled_step(init, step, mesh, rules=sharding.TENSOR_RULES, key=None):
     """(shapes and shardings of the loop's carry, the jitted `carry, batch -> carry, metrics`)."""
     key = jax.random.key(0) if key is None else key
-    shapes = jax.eval_shape(_started(init), key)
+    shapes = jax.eval_shape(_started(init) if callable(init) else _carry, *_given(init, key))
     shardings = sharding.state_shardings(mesh, shapes, rules)
     abstract = jax.tree.map(
         lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d), shapes, shardings
@@ -104,11 +104,22 @@ def compiled_step(init, step, mesh, rules=sharding.TENSOR_RULES, key=None):
 def _started(init):
     """The loop's own carry: the user's state, the key of all steps, and the number of the next."""
 
-    def start(key):
-        init_key, step_key = jax.random.split(key)
-        return {'state': init(init_key), 'key': step_key, 'step': jnp.zeros((), jnp.int32)}
+    return lambda key: _carry(init(jax.random.split(key)[0]), key)
 
-    return start
+
+def _carry(state, key):
+    return {'state': state, 'key': jax.random.split(key)[1], 'step': jnp.zeros((), jnp.int32)}
+
+
+def _given(init, key):
+    return (key,) if callable(init) else (init, key)
+
+
+def _first(init, key, mesh, shardings):
+    if callable(init):
+        return _initial(_started(init), mesh, _Hashable(shardings))(key)
+    # A copy: the first step donates the state, and the caller may start another fit from it.
+    return jax.device_put(_carry(jax.tree.map(jnp.copy, init), key), shardings)
 
 
 @functools.lru_cache(maxsize=16)

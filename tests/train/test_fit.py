@@ -245,6 +245,20 @@ def test_compiles_once_for_several_seeds():
     assert len(set(ends)) == 4
 
 
+def test_goes_on_from_a_state_and_leaves_it_alone(tmp_path):
+    init, step = program()
+    first, _ = train.fit(step, init, batches(5), steps=5, progress=False)
+    kept = jax.tree.map(np.array, first)
+    ends = [
+        train.fit(step, start, batches(5), steps=5, key=7, progress=False, checkpoint=place)[0]
+        for start, place in ((first, None), (lambda key: first, None), (first, tmp_path))
+    ]
+    assert same_bits(first, kept)
+    assert same_bits(ends[0], ends[1])
+    assert same_bits(ends[0], ends[2])
+    assert not same_bits(ends[0].params, first.params)
+
+
 def test_batches_of_every_kind_give_the_same_run():
     init, step = program()
     stream = batches(12)
