@@ -12,7 +12,7 @@ from jssl.errors import Refusal
 from jssl.experiment import registry
 
 FILE = registry.ROOT / 'experiments' / 'ledger.json'
-README = registry.ROOT / 'experiments' / 'README.md'
+READMES = (registry.ROOT / 'experiments' / 'README.md', registry.ROOT / 'README.md')
 BEGIN, END = '<!-- ledger: made by tools/ledger -->', '<!-- /ledger -->'
 MARK = {'shown': '✓', 'not shown': '✗', 'inconclusive': '?'}
 
@@ -94,45 +94,51 @@ def write(rows: dict):
 
 
 def write_tables():
-    """Puts the tables between the marks in experiments/README.md."""
-    text = README.read_text()
-    if BEGIN not in text or END not in text:
-        raise Refusal(f'{README} lacks the marks {BEGIN} and {END}')
-    README.write_text(with_tables(text, read()))
+    """Puts the tables between the marks: all of them in the folder's README, one in the front's."""
+    for path in READMES:
+        text = path.read_text()
+        if BEGIN not in text or END not in text:
+            raise Refusal(f'{path} lacks the marks {BEGIN} and {END}')
+        path.write_text(with_tables(path, text, read()))
 
 
-def with_tables(text: str, rows: dict) -> str:
+def with_tables(path, text: str, rows: dict) -> str:
+    """`text` of a README with its part of the ledger made anew."""
     before, rest = text.split(BEGIN, 1)
     _, after = rest.split(END, 1)
-    return f'{before}{BEGIN}\n{tables(rows)}\n{END}{after}'
+    detailed = path.parent.name == 'experiments'
+    made = [overview(rows, '' if detailed else 'experiments/')]
+    if detailed:
+        made += [details(slug, row) for slug, row in by_family(rows)]
+    return f'{before}{BEGIN}\n' + '\n\n'.join(made) + f'\n{END}{after}'
 
 
-def tables(rows: dict) -> str:
-    """An overview, then every claim's figures beside the paper's own, family by family."""
+def by_family(rows: dict) -> list[tuple[str, dict]]:
+    return sorted(rows.items(), key=lambda item: (item[1]['family'], item[0]))
+
+
+def overview(rows: dict, folder: str = '') -> str:
+    """A line per paper."""
     lines = ['| experiment | paper | verdict | claims shown | seconds |', '|---|---|---|---|---|']
-    for slug, row in sorted(rows.items(), key=lambda item: (item[1]['family'], item[0])):
-        link = f'[{row["family"]}/{slug}]({row["family"]}/{slug}.py)'
+    for slug, row in by_family(rows):
+        link = f'[{row["family"]}/{slug}]({folder}{row["family"]}/{slug}.py)'
         cells = (link, row['title'], row['verdict'], row['claims_shown'], f'{row["seconds"]:.0f}')
         lines.append('| ' + ' | '.join(cells) + ' |')
-    for slug, row in sorted(rows.items(), key=lambda item: (item[1]['family'], item[0])):
-        lines += ['', f'### {row["family"]}/{slug}', '']
-        lines.append(
-            f'{row["seeds"]} seeds, {row["device"]}, {row["date"]}, commit {row["commit"]}'
-        )
-        lines += ['', '| | claim | measured | wanted | the paper |', '|---|---|---|---|---|']
-        for claim in row['claims']:
-            found = claim['estimate']
-            measured = f'{found["mean"]:.4g}' if isinstance(found['mean'], float) else found['mean']
-            if isinstance(found['low'], float):
-                measured += f' [{found["low"]:.3g}, {found["high"]:.3g}]'
-            cells = (
-                MARK[claim['verdict']],
-                claim['claim'],
-                measured,
-                claim['target'],
-                claim['paper'],
-            )
-            lines.append('| ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines)
+
+
+def details(slug: str, row: dict) -> str:
+    """Every claim of a paper, its figures beside the paper's own."""
+    made = f'{row["seeds"]} seeds, {row["device"]}, {row["date"]}, commit {row["commit"]}'
+    lines = [f'### {row["family"]}/{slug}', '', made, '']
+    lines += ['| | claim | measured | wanted | the paper |', '|---|---|---|---|---|']
+    for claim in row['claims']:
+        found = claim['estimate']
+        measured = f'{found["mean"]:.4g}' if isinstance(found['mean'], float) else found['mean']
+        if isinstance(found['low'], float):
+            measured += f' [{found["low"]:.3g}, {found["high"]:.3g}]'
+        cells = (MARK[claim['verdict']], claim['claim'], measured, claim['target'], claim['paper'])
+        lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 
 

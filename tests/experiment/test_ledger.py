@@ -10,9 +10,10 @@ from jssl.experiment.claims import worst
 from jssl.experiment.context import Context
 
 
-def test_table_is_current():
-    text = ledger.README.read_text()
-    assert ledger.with_tables(text, ledger.read()) == text, 'run tools/ledger'
+@pytest.mark.parametrize('path', ledger.READMES, ids=lambda p: str(p.relative_to(registry.ROOT)))
+def test_tables_are_current(path):
+    text = path.read_text()
+    assert ledger.with_tables(path, text, ledger.read()) == text, 'run tools/ledger'
 
 
 def test_every_experiment_has_a_row_and_every_row_an_experiment():
@@ -63,6 +64,9 @@ def test_a_finished_run_is_recorded_with_its_figures(tmp_path, monkeypatch):
     row = ledger.read()['tiny']
     assert row['verdict'] == 'shown'
     assert row['source'] == ledger.source(entry)
-    table = ledger.tables(ledger.read())
+    table = ledger.details('tiny', row)
+    assert '[f/tiny](experiments/f/tiny.py) | Tiny: a title. | shown | 1 of 1' in ledger.overview(
+        ledger.read(), 'experiments/'
+    )
     assert '| ✓ | x: a - b | 0.49 ' in table
     assert '| 9 points |' in table
