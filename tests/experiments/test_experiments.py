@@ -1,4 +1,4 @@
-"""Every experiment that the folder holds: its text, its presets, its smoke run, its paper preset."""
+"""Every experiment in the folder: its text, presets, smoke run and paper preset."""
 
 import ast
 import dataclasses
