@@ -1,0 +1,69 @@
+"""Metrics and probes: what a representation, a classifier or a reconstruction is worth.
+
+Protocols (`linear_probe`, `knn`, ...) return a `Score`, which names their version; plain metrics
+return arrays, are compiled once for each shape, and work inside `jit`, `vmap` and `grad`.
+"""
+
+from jssl.evaluate.anomaly import auroc, average_precision, fpr_at_tpr
+from jssl.evaluate.calibration import (
+    Reliability,
+    brier,
+    expected_calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+    reliability,
+)
+from jssl.evaluate.classification import accuracy, confusion, per_class_accuracy, top_k_accuracy
+from jssl.evaluate.clustering import ari, clustering_accuracy, nmi
+from jssl.evaluate.codes import perplexity, utilisation
+from jssl.evaluate.correlation import average_ranks, pearson, spearman
+from jssl.evaluate.features import features
+from jssl.evaluate.knn import knn
+from jssl.evaluate.linear_probe import fit_linear, linear_probe, linear_probe_sgd, mlp_probe
+from jssl.evaluate.rank import effective_rank, rankme, spectrum, stable_rank
+from jssl.evaluate.reconstruction import psnr, ssim
+from jssl.evaluate.score import Score
+from jssl.evaluate.split import check_split, hold_out, standardised
+from jssl.evaluate.uniformity import alignment, uniformity
+
+__all__ = [
+    'Reliability',
+    'Score',
+    'accuracy',
+    'alignment',
+    'ari',
+    'auroc',
+    'average_precision',
+    'average_ranks',
+    'brier',
+    'check_split',
+    'clustering_accuracy',
+    'confusion',
+    'effective_rank',
+    'expected_calibration_error',
+    'features',
+    'fit_linear',
+    'fit_temperature',
+    'fpr_at_tpr',
+    'hold_out',
+    'knn',
+    'linear_probe',
+    'linear_probe_sgd',
+    'mlp_probe',
+    'negative_log_likelihood',
+    'nmi',
+    'pearson',
+    'per_class_accuracy',
+    'perplexity',
+    'psnr',
+    'rankme',
+    'reliability',
+    'spearman',
+    'spectrum',
+    'ssim',
+    'stable_rank',
+    'standardised',
+    'top_k_accuracy',
+    'uniformity',
+    'utilisation',
+]
