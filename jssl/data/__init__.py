@@ -1,0 +1,33 @@
+"""Data: sets by name, streams of batches, augmentation on the device, masks, few labels."""
+
+from jssl.data import augment, photos, shapes
+from jssl.data.batches import Stream, batches, epoch
+from jssl.data.labels import ClassTable, Episodes, class_balanced, class_table, episodes
+from jssl.data.masking import block_mask, hard_patch_mask, random_mask
+from jssl.data.readers import Records, stratified_split
+from jssl.data.sources import SETS, ImageSet, describe, load, missing, spec
+
+__all__ = [
+    'SETS',
+    'ClassTable',
+    'Episodes',
+    'ImageSet',
+    'Records',
+    'Stream',
+    'augment',
+    'batches',
+    'block_mask',
+    'class_balanced',
+    'class_table',
+    'describe',
+    'episodes',
+    'epoch',
+    'hard_patch_mask',
+    'load',
+    'missing',
+    'photos',
+    'random_mask',
+    'shapes',
+    'spec',
+    'stratified_split',
+]

@@ -1,0 +1,99 @@
+"""Tasks whose rule is known exactly: Gaussian inputs under a teacher, and addition modulo p."""
+
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def teacher_direction(key: jax.Array, dimension: int) -> jax.Array:
+    """A uniformly drawn beta [D] with |beta|^2 = D, so that beta . x has variance one.
+
+    Grokking as the Transition from Lazy to Rich Training Dynamics (Kumar et al., 2024).
+    """
+    beta = jax.random.normal(key, (dimension,))
+    return beta * jnp.sqrt(dimension / jnp.vdot(beta, beta))
+
+
+def half_square(s: jax.Array) -> jax.Array:
+    """s^2 / 2, elementwise: the quadratic link, orthogonal to every linear function of a Gaussian.
+
+    Grokking as the Transition from Lazy to Rich Training Dynamics (Kumar et al., 2024).
+    """
+    return 0.5 * jnp.square(s)
+
+
+def single_index(
+    key: jax.Array, beta: jax.Array, count: int, *, link: Callable = half_square
+) -> tuple[jax.Array, jax.Array]:
+    """Gaussian inputs and a target that depends on one direction of them.
+
+    x ~ N(0, I / D),  y = link(beta . x)
+
+    Args:
+      beta: [D].
+      count: how many points, N.
+      link: elementwise function.
+    Returns: x [N, D] and y [N].
+
+    Grokking as the Transition from Lazy to Rich Training Dynamics (Kumar et al., 2024).
+    """
+    chex.assert_rank(beta, 1)
+    return committee_teacher(key, beta[None], count, link=link)
+
+
+def committee_teacher(
+    key: jax.Array, betas: jax.Array, count: int, *, link: Callable = half_square
+) -> tuple[jax.Array, jax.Array]:
+    """Gaussian inputs and the average of several hidden units of a teacher.
+
+    x ~ N(0, I / D),  y = (1 / K) sum_k link(beta_k . x)
+
+    Args:
+      betas: [K, D].
+      count: how many points, N.
+      link: elementwise function.
+    Returns: x [N, D] and y [N].
+
+    On-line learning in soft committee machines (Saad and Solla, 1995).
+    """
+    chex.assert_rank(betas, 2)
+    dimension = betas.shape[1]
+    x = jax.random.normal(key, (count, dimension), betas.dtype) / dimension**0.5
+    return x, link(x @ betas.T).mean(1)
+
+
+def planted_weights(
+    key: jax.Array, beta: jax.Array, count: int, *, share: float = 0.0
+) -> jax.Array:
+    """Gaussian weights into which the target's direction is mixed, at an unchanged expected norm.
+
+    w_i = (u_i + c g_i beta) / sqrt(1 + c^2 |beta|^2 / D),  u_i ~ N(0, I), g_i ~ N(0, 1)
+
+    Args:
+      beta: [D].
+      count: how many vectors, N.
+      share: c; 1 makes the target's direction as strong as all others together.
+    Returns: [N, D].
+
+    Grokking as the Transition from Lazy to Rich Training Dynamics (Kumar et al., 2024).
+    """
+    chex.assert_rank(beta, 1)
+    noise_key, plant_key = jax.random.split(key)
+    w = jax.random.normal(noise_key, (count, *beta.shape), beta.dtype)
+    plant = share * jax.random.normal(plant_key, (count, 1), beta.dtype)
+    return (w + plant * beta) / jnp.sqrt(1 + share**2 * jnp.vdot(beta, beta) / len(beta))
+
+
+def modular_addition(p: int) -> tuple[jax.Array, jax.Array]:
+    """The whole addition table modulo p.
+
+    (a, b) -> (a + b) mod p,  0 <= a, b < p
+
+    Returns: pairs int32 [p^2, 2] with b fastest, and sums int32 [p^2].
+
+    Grokking: Generalization Beyond Overfitting on Small Algorithmic Datasets (Power et al., 2022).
+    """
+    pairs = jnp.stack(jnp.divmod(jnp.arange(p * p), p), axis=1)
+    return pairs, pairs.sum(1) % p
