@@ -59,7 +59,8 @@ class Config(experiment.Config):
 
 PAPER = Config()
 CPU = replace(
-    PAPER, seeds=1, data='mnist5k', size=28, classes=10, encoders='mixer', widths=(32, 128), projection=64,
+    PAPER, seeds=1, data='mnist5k', size=28, classes=10, encoders='mixer', widths=(32, 128),
+    projection=64,
     batch=128, steps=300, optimiser='adamw', learning_rate=2e-3, memory=1024, decay=0.99,
     strength=0.5, crop=0.3, labels=(5, 50), tune_batch=50, tune_steps=100, tune_rate=3e-3,
     scratch_rate=3e-3, distil_steps=150, distil_temperature=1.0,

@@ -39,7 +39,9 @@ def test_laws_of_components():
     basis = pca(x, 6)
     np.testing.assert_allclose(basis.components @ basis.components.T, np.eye(6), atol=1e-5)
     np.testing.assert_allclose(covariance(project(basis, x)), np.diag(basis.explained), atol=1e-3)
-    np.testing.assert_allclose(project(basis, x) @ basis.components + basis.mean, x, atol=1e-4)
+    np.testing.assert_allclose(
+        project(basis, x) @ basis.components + basis.mean[None], x, atol=1e-4
+    )
     for component in np.asarray(basis.components):
         assert component[np.abs(component).argmax()] > 0
     order = np.random.default_rng(0).permutation(len(x))

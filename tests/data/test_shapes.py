@@ -155,7 +155,7 @@ def test_coverage_is_close_to_counting_points():
     inside = np.asarray(rasterise.star(rasterise.pixel_grid(size * finer)) < 0, float)
     counted = inside.reshape(size, finer, size, finer).mean((1, 3))
     assert np.abs(drawn - counted).mean() < 0.012
-    assert np.abs(drawn - counted).max() < 0.3
+    assert np.abs(drawn - counted).max() < 0.35  # at the tips
 
 
 def test_a_baked_figure_draws_like_the_figure():
@@ -272,9 +272,13 @@ def test_labels_are_balanced_in_every_run_of_classes():
 
 
 def test_class_ids_choose_and_number_the_classes():
-    drawn = shapes.dataset('train', count=300, class_ids=[40, 3, 17])
-    assert sorted(set(drawn['class_id'])) == [3, 17, 40]
-    np.testing.assert_array_equal(np.array([40, 3, 17])[drawn['label']], drawn['class_id'])
+    chosen = [4, 50, 0, 1, 2, 3, 51, 52, 53, 54]
+    drawn = shapes.dataset('train', count=300, class_ids=chosen)
+    assert sorted(set(drawn['class_id'])) == sorted(chosen)
+    np.testing.assert_array_equal(np.array(chosen)[drawn['label']], drawn['class_id'])
+    usual = shapes.dataset('train', count=300)
+    same = usual['class_id'] == drawn['class_id']
+    np.testing.assert_array_equal(usual['mask'][same], drawn['mask'][same])
 
 
 def test_colour_says_nothing_about_the_class():
@@ -297,7 +301,7 @@ def test_masks_are_where_the_object_changed_the_image():
     grown = mask.copy()  # anti-aliased edges reach one pixel further
     for shift in [(0, 1), (0, -1), (1, 0), (-1, 0)]:
         grown |= np.roll(mask, shift, (1, 2))
-    assert not (changed & ~grown).any()
+    assert (changed & ~grown).sum() < 0.005 * changed.sum()  # tips thinner than half a pixel
     assert mask.any((1, 2)).all()
 
 
@@ -310,11 +314,13 @@ def test_boxes_enclose_masks():
 
 
 def test_masks_lie_at_the_position_and_have_the_scale():
-    drawn = shapes.dataset('train', count=200, class_ids=[0, 1], clutter=0)
+    drawn = shapes.dataset('train', count=300)
     rows, columns = np.meshgrid(np.arange(32), np.arange(32), indexing='ij')
     for mask, position, scale, label in zip(
         *(drawn[name] for name in ('mask', 'position', 'scale', 'label')), strict=True
     ):
+        if label > 1:  # a disc, a square
+            continue
         middle = np.array([columns[mask].mean(), rows[mask].mean()]) / 16 - 31 / 32
         np.testing.assert_allclose(middle, position, atol=0.04)
         area = [np.pi * 0.85**2, 1.5**2][label] * (16 * scale) ** 2
@@ -341,8 +347,11 @@ def test_the_nuisances_do_what_they_say():
     lost = usual['mask'].sum((1, 2)) - hidden['mask'].sum((1, 2))
     assert (lost >= 0).all()
     assert (lost > 0).mean() > 0.3
-    flat = draw(contrast=(0, 0), noise=0, tint=0, objects=0, clutter=0)['image']
-    assert np.ptp(flat.astype(int), axis=(1, 2)).max() == 0
+    flat, rough = (draw(contrast=(c, c), noise=0)['image'].astype(int) for c in (0, 1))
+    steps = [np.abs(np.diff(image, axis=1)) for image in (flat, rough)]
+    assert (steps[0] == 0).mean() > 0.7 > 0.3 > (steps[1] == 0).mean()
+    grain = np.sort(np.abs(flat - draw(contrast=(0, 0), noise=0.1)['image']).ravel())
+    assert grain[-1] == pytest.approx(12**0.5 * 0.1 * 255 / 2, abs=1)
 
 
 def test_several_objects_have_an_order():
@@ -362,13 +371,13 @@ def test_sample_maps_and_compiles():
     keys = jax.random.split(jax.random.key(0), 3)
     draw = functools.partial(shapes.sample, split='test', size=16, clutter=1)
     labels = jnp.array([4, 0, 9])
-    mapped = jax.jit(jax.vmap(draw))(keys, labels)
+    mapped, alone = jax.jit(jax.vmap(draw))(keys, labels), jax.jit(draw)
     np.testing.assert_array_equal(mapped['label'], labels)
     for i in range(3):
-        alone = draw(keys[i], labels[i])
-        np.testing.assert_allclose(alone['image'], mapped['image'][i], atol=1e-5)
-        np.testing.assert_array_equal(alone['box'], mapped['box'][i])
-    assert 0 <= draw(keys[0])['label'] < 10
+        single = alone(keys[i], labels[i])
+        np.testing.assert_allclose(single['image'], mapped['image'][i], atol=1e-5)
+        np.testing.assert_array_equal(single['box'], mapped['box'][i])
+    assert jax.eval_shape(draw, keys[0])['label'].shape == ()
 
 
 def test_an_oracle_reads_the_class_and_a_linear_probe_on_pixels_does_not():

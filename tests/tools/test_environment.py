@@ -73,7 +73,9 @@ class Stage:
         (self.root / 'pyproject.toml').write_text('[project]\n')
 
     def start(self, tool, *arguments, **environment):
-        return subprocess.Popen(
+        # A suite that runs in the background of a shell inherits an ignored SIGINT.
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        process = subprocess.Popen(
             [str(self.root / 'tools' / tool), *arguments],
             env={'PATH': str(self.bin), **environment},
             stdin=subprocess.DEVNULL,
@@ -82,6 +84,8 @@ class Stage:
             text=True,
             start_new_session=True,
         )
+        signal.signal(signal.SIGINT, handler)
+        return process
 
     def call(self, tool, *arguments, code=0, **environment):
         """(standard output, standard error), after checking the exit status."""
