@@ -1,7 +1,7 @@
 """Vector quantisers: module(z, train=False) -> `Quantised`, for z [..., D] of any leading shape.
 
-Images give [B, h, w, D], sound gives [B, T, D]: the same module serves both. What is neither learned
-nor constant in training lives in the collection 'ema', frozen arrays in 'constants'.
+Images give [B, h, w, D], sound gives [B, T, D]: the same module serves both. Frozen arrays live in
+the collection 'constants', moving averages in 'ema'.
 """
 
 import dataclasses
@@ -133,11 +133,11 @@ class VectorQuantiser(nn.Module):
     count: int
     width: int
     _: dataclasses.KW_ONLY
-    init: Callable = uniform
+    codebook_init: Callable = uniform
     beta: float = 0.25
 
     def setup(self):
-        self.rows = self.param('rows', self.init, (self.count, self.width))
+        self.rows = self.param('rows', self.codebook_init, (self.count, self.width))
 
     def codebook(self) -> jax.Array:
         """The codes [K, D]."""
@@ -162,16 +162,16 @@ class SimVQ(nn.Module):
     count: int
     width: int
     _: dataclasses.KW_ONLY
-    init: Callable = gaussian
+    codebook_init: Callable = gaussian
     beta: float = 0.25
     learn_basis: bool = False  # the ablation that trains C as well
 
     def setup(self):
         shape = (self.count, self.width)
         if self.learn_basis:
-            self.basis = self.param('basis', self.init, shape)
+            self.basis = self.param('basis', self.codebook_init, shape)
         else:
-            draw = lambda: self.init(self.make_rng('params'), shape)
+            draw = lambda: self.codebook_init(self.make_rng('params'), shape)
             self.basis = self.variable('constants', 'basis', draw).value
         # The initialiser of the authors' linear layer, PyTorch's.
         init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
@@ -258,14 +258,14 @@ class EMAQuantiser(nn.Module):
     count: int
     width: int
     _: dataclasses.KW_ONLY
-    init: Callable = gaussian
+    codebook_init: Callable = gaussian
     beta: float = 0.25
     decay: float = 0.99
     threshold: float = 1.0  # in tokens per batch; fits batches of many tokens per code
 
     def setup(self):
         shape = (self.count, self.width)
-        draw = lambda: self.init(self.make_rng('params'), shape)
+        draw = lambda: self.codebook_init(self.make_rng('params'), shape)
         self.sums = self.variable('ema', 'sums', draw)
         self.counts = self.variable('ema', 'counts', jnp.ones, self.count)
 
