@@ -1,7 +1,8 @@
 """RandAugment and its fourteen operations, on the device.
 
-A batch that mixes operations computes each of them for every image and selects; therefore the
-five that move pixels share one warp, and only those that change values are computed side by side.
+A batch that mixes operations computes each of them for every image and selects. The five that move
+pixels share one warp, and a loop takes one kind after the other: side by side in one program, the
+compiler would repeat the warp inside each of them.
 """
 
 import chex
@@ -40,21 +41,25 @@ def rand_augment(
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(f'images must be float in [0, 1], got {images.dtype}: call to_float first')
     level = jnp.asarray(magnitude, jnp.float32) / LARGEST
-    moves, count = len(MOVES), len(MOVES) + len(CHANGES)
+    moves, changes = len(MOVES), len(CHANGES)
+    kinds = [lambda x, which, strength: jax.vmap(move)(x, which, strength)]
+    kinds += [lambda x, _, strength, f=f: jax.vmap(f)(x, strength) for f in CHANGES]
 
-    def one(key, image):
+    def operation(x, key):
         k_which, k_sign = jax.random.split(key)
-        which = jax.random.randint(k_which, (), 0, count)
-        strength = level * jax.random.rademacher(k_sign, (), jnp.float32)
-        # Outside its range an index means the identity: the move `none`, the change `identity`.
-        moved = move(image.astype(jnp.float32), jnp.where(which < moves, which, -1), strength)
-        changed = lax.switch(jnp.maximum(which - moves, 0), CHANGES, moved, strength)
-        return jnp.clip(changed, 0, 1).astype(image.dtype)
+        # 0 ... 4 are the moves, together kind 0; then come the changes; the last is the identity.
+        which = jax.random.randint(k_which, (len(x),), 0, moves + changes + 1)
+        strength = level * jax.random.rademacher(k_sign, (len(x),), jnp.float32)
+        kind = jnp.maximum(which - moves + 1, 0)
 
-    def each(images, key):
-        return jax.vmap(one)(jax.random.split(key, len(images)), images), None
+        def one_kind(x, i):
+            changed = jnp.clip(lax.switch(i, kinds, x, which, strength), 0, 1)
+            return jnp.where((kind == i)[:, None, None, None], changed, x), None
 
-    return lax.scan(each, images, jax.random.split(key, operations))[0]
+        return lax.scan(one_kind, x, jnp.arange(1 + changes))[0], None
+
+    keys = jax.random.split(key, operations)
+    return lax.scan(operation, images.astype(jnp.float32), keys)[0].astype(images.dtype)
 
 
 MOVES = ('rotate', 'shear_x', 'shear_y', 'translate_x', 'translate_y')
@@ -67,7 +72,7 @@ def move(image: jax.Array, which: jax.Array | int, strength: jax.Array | float) 
 
     Args:
       image: [H, W, C].
-      which: place in `MOVES`; -1 for none.
+      which: place in `MOVES`; any other number moves nothing.
       strength: -1 to 1.
 
     Returns:
@@ -104,11 +109,6 @@ def _warp(image, matrix, centre, target):
     above = pixels[first] * (1 - across) + pixels[first + 1] * across
     below = pixels[first + width] * (1 - across) + pixels[first + width + 1] * across
     return jnp.where(inside, above * (1 - down) + below * down, GREY)
-
-
-def identity(image, strength):
-    """The image as it is."""
-    return image
 
 
 def brightness(image, strength):
@@ -171,7 +171,7 @@ def equalize(image, strength):
 
 
 CHANGES = (
-    *(identity, brightness, contrast, colour, sharpness),
+    *(brightness, contrast, colour, sharpness),
     *(posterize, solarize, autocontrast, equalize),
 )
 

@@ -49,7 +49,10 @@ class Entry(NamedTuple):
 
 
 def entries(family: str | None = None) -> list[Entry]:
-    """All experiments in order of family and slug, without importing any."""
+    """All experiments in order of family and slug, without importing any.
+
+    A leading underscore keeps a module that was not measured yet out of the list.
+    """
     files = sorted((ROOT / 'experiments').glob('*/*.py'))
     found = [read(path) for path in files if not path.name.startswith('_')]
     if family is None:
