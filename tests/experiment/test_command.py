@@ -140,6 +140,8 @@ def test_flags_reach_config_and_context(tmp_path, monkeypatch):
         'Doc.',
         [('rate', 'float', '0.1', ''), ('widths', 'tuple', '()', '')],
     )
+    settings = {}
+    monkeypatch.setattr('jssl.train.runtime.configure', settings.update)
     monkeypatch.setattr(command.registry, 'load', lambda entry: Module)
     arguments = [
         '--config.rate=0.5',
@@ -151,6 +153,7 @@ def test_flags_reach_config_and_context(tmp_path, monkeypatch):
         '--noheap',
     ]
     command.run(entry, arguments)
+    assert settings == {'heap': False, 'devices': 8, 'cache': None, 'distributed': False}
     assert seen['config'] == Example(seeds=2, rate=0.5)
     assert seen['seeds'] == [7, 8]
     assert seen['folder'] == tmp_path
