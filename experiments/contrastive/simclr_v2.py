@@ -33,7 +33,7 @@ from jssl.train import schedules
 class Config(experiment.Config):
     data: str = 'imagenet2012'  # section 3.1
     size: int = 224  # side of a view
-    classes: int = 1000
+    classes: int = 1000  # section 3.1
     encoders: str = 'resnet'  # resnet50 and resnet152 3x SK; or 'mixer'
     widths: tuple[int, int] = (64, 192)  # small and big: of the first stage, or of the mixer
     projection: int = 128  # width of z, appendix B
