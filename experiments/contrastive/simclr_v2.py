@@ -51,7 +51,7 @@ class Config(experiment.Config):
     tune_batch: int = 1024  # section 3.1
     tune_steps: int = 750  # 60 epochs of 1 %
     tune_rate: float = 0.16  # 0.005 sqrt(batch)
-    scratch_rate: float = 1.6  # of the supervised control, by search
+    scratch_rate: float = 1.6  # of the supervised control, not searched yet
     distil_steps: int = 125_000  # 400 epochs
     distil_temperature: float = 0.1  # self-distillation; 1.0 from big to small
     mix: float = 1.0  # a: weight of distillation; the rest is the loss on labels

@@ -63,8 +63,8 @@ class Config(experiment.Config):
     ga_epochs: int = 5  # appendix C.2
     ga_rate: float = 1e-4  # within the paper's search, 1e-6 to 1e-4
     gamma: float = 5e-4  # l1 weight at the start, appendix C.2
-    alpha_ff: float = 1e-7  # noise of Fisher forgetting, by search
-    alpha_iu: float = 1.0  # step of influence unlearning, by search
+    alpha_ff: float = 1e-7  # noise of Fisher forgetting, not searched yet
+    alpha_iu: float = 1.0  # step of influence unlearning, not searched yet
     gradients: int = 1000  # examples whose gradients stand for the Hessian
     poison: float = 0.02  # share with a trigger in the backdoor study, section 5.3
 
