@@ -51,15 +51,16 @@ from jssl.data.rasterise import (
 )
 from jssl.errors import Refusal
 
+# All brighter than most backdrops, so that an outline has one sign of contrast.
 COLOURS = {
-    'red': (0.85, 0.12, 0.12),
-    'orange': (0.95, 0.55, 0.1),
-    'yellow': (0.95, 0.9, 0.2),
-    'green': (0.15, 0.65, 0.2),
-    'blue': (0.15, 0.3, 0.9),
-    'purple': (0.6, 0.2, 0.75),
-    'white': (0.95, 0.95, 0.95),
-    'black': (0.07, 0.07, 0.07),
+    'red': (1.0, 0.5, 0.5),
+    'orange': (1.0, 0.7, 0.4),
+    'yellow': (0.95, 0.95, 0.45),
+    'green': (0.5, 0.95, 0.5),
+    'turquoise': (0.45, 0.95, 0.95),
+    'blue': (0.5, 0.7, 1.0),
+    'pink': (1.0, 0.6, 0.9),
+    'white': (0.97, 0.97, 0.97),
 }
 
 # A class is a list of layers, back to front: functions from points to signed distances. Each layer
@@ -226,7 +227,7 @@ SYMMETRIC = {
 FAMILIES = {'classes': CLASSES, 'upright': UPRIGHT, 'symmetric': SYMMETRIC}
 
 COUNTS = {'train': 4000, 'validation': 1000, 'test': 1000}
-_ROTATION = {'classes': 25.0, 'upright': 10.0, 'symmetric': 40.0}
+_ROTATION = {'classes': 15.0, 'upright': 10.0, 'symmetric': 40.0}
 _CHUNK = 250  # images drawn at once: layers of one chunk stay in a few MB
 _BANK = 512  # photograph patches behind the images of a split, wider than an image by a half
 _FAR = 9.0  # the distance of what is not there
@@ -250,13 +251,13 @@ def dataset(
         objects=1: how many, the last in front; or (least, most); 0 leaves all else as it was.
         background='photo': or texture (random waves) or plain.
       and how much else varies,
-        scale=(0.5, 0.75): radius of an object, 1 being half the image.
+        scale=(0.55, 0.8): radius of an object, 1 being half the image.
         shift=1.0: share of the free room that places use; 0 is the centre.
-        rotation=None: degrees to either side; None is 25, 10 upright, 40 symmetric.
+        rotation=None: degrees to either side; None is 15, 10 upright, 40 symmetric.
         colours=None: places in `COLOURS` that objects may have; None is all.
         tint=0.1: how far a colour's channels stray.
-        contrast=(0.4, 0.9): of the backdrop.
-        clutter=3: rounded bars behind the objects.
+        contrast=(0.2, 0.5): of the backdrop.
+        clutter=1: rounded bars behind the objects.
         occluder=0.0: probability of a bar in front.
         noise=0.03: standard deviation of the pixels' uniform noise.
 
@@ -343,13 +344,13 @@ def _scene(
     symmetric=False,
     objects=1,
     background='photo',
-    scale=(0.5, 0.75),
+    scale=(0.55, 0.8),
     shift=1.0,
     rotation=None,
     colours=None,
     tint=0.1,
-    contrast=(0.4, 0.9),
-    clutter=3,
+    contrast=(0.2, 0.5),
+    clutter=1,
     occluder=0.0,
     noise=0.03,
 ):
@@ -420,8 +421,8 @@ def _backdrop(numbers, tables, points, background):
     image = jnp.where(across, image[:, ::-1], image)
     image = jnp.where(over, image[::-1], image)
     image = jnp.where(swap, image.swapaxes(0, 1), image)
-    light = 0.3 * (light - 0.5)
-    image = 0.5 + _between(gain, *tables['contrast']) * (image - 0.5) + light[None, None]
+    light = 0.2 * (light - 0.5)
+    image = 0.35 + _between(gain, *tables['contrast']) * (image - 0.5) + light[None, None]
     return jnp.clip(image, 0, 1), source
 
 
@@ -515,7 +516,8 @@ def _baked(family, class_id):
     """Distances [P, R, R] of the layers of a class, padded to the most of any in its family."""
     classes = list(FAMILIES[family].values())
     spare = max(map(len, classes)) - len(classes[class_id])
-    layers = [np.asarray(bake(layer)) for layer in classes[class_id]]
+    with jax.ensure_compile_time_eval():  # `sample` may be the first to ask, inside a trace
+        layers = [np.asarray(bake(layer)) for layer in classes[class_id]]
     return np.stack([*layers, *[np.full_like(layers[0], _FAR)] * spare])
 
 
