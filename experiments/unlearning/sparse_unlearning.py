@@ -33,7 +33,7 @@ from jax.flatten_util import ravel_pytree
 
 from jssl import data, evaluate, experiment, losses, models, train
 from jssl.algorithms import influence
-from jssl.data.batches import permutation
+from jssl.data import forgetting
 from jssl.evaluate.unlearning import average_gap, unlearning_scores
 from jssl.experiment import Claim, Range
 from jssl.models.classifying import Model, classifier
@@ -133,14 +133,7 @@ def inputs(config):
 def images(name, split, config):
     """The whole split as float32 in [0, 1] at the experiment's size and channels."""
     shape = data.spec(config.data, 1, size=config.size)['image'].shape[1:]
-    records = data.load(name, split)
-    x = np.asarray(records['image'], np.float32) / 255
-    x = np.asarray(jax.image.resize(x, (len(x), *shape[:2], x.shape[-1]), 'linear'))
-    return {'image': x.mean(-1, keepdims=True) if shape[-1] == 1 else x, 'label': records['label']}
-
-
-def rows(records, keep):
-    return {name: column[keep] for name, column in records.items()}
+    return data.resized(data.load(name, split), shape)
 
 
 def run_fit(config, ctx, records, model, name, seed, objective='train', epochs=None):
@@ -157,7 +150,7 @@ def run_fit(config, ctx, records, model, name, seed, objective='train', epochs=N
 
 def gradients_of(config, model, *parts):
     """Per-example gradients of the first records of each part; zero where weights are pruned."""
-    firsts = (rows(part, slice(config.gradients)) for part in parts)
+    firsts = (data.rows(part, slice(config.gradients)) for part in parts)
     return [_gradients(config, model, part['image'], part['label']) for part in firsts]
 
 
@@ -239,35 +232,22 @@ def split(config, scenario, records, test, seed):
     if scenario == 'class':
         gone, tested = records['label'] == seed % 10, test['label'] != seed % 10
     else:
-        count = len(records['label'])
-        gone = np.zeros(count, bool)
-        gone[permutation(count, seed, 0)[: round(config.forget * count)]] = True
+        gone = forgetting.random_share(len(records['label']), config.forget, seed=seed)
         tested = slice(None)
-    return rows(records, ~gone), rows(records, gone), rows(test, tested)
+    return data.rows(records, ~gone), data.rows(records, gone), data.rows(test, tested)
 
 
 def backdoor(config, ctx, masks, start, records, test, seed):
     """Success of a trigger after fine-tuning the poisoned network on clean data, by sparsity."""
-
-    def stamp(x):
-        x = x.copy()
-        x[:, -3:, -3:] = 1.0
-        return x
-
-    count = len(records['label'])
-    bad = permutation(count, seed, 1)[: round(config.poison * count)]
-    poisoned = {k: v.copy() for k, v in records.items()}
-    poisoned['image'][bad], poisoned['label'][bad] = stamp(records['image'][bad]), 0
-    clean = rows(records, np.setdiff1d(np.arange(count), bad))
-    others = rows(test, test['label'] != 0)
-    triggered = {**others, 'image': stamp(others['image'])}
+    poisoned, bad = forgetting.poison(records, config.poison, target=0, seed=seed)
+    parts = data.rows(records, ~bad), data.rows(records, bad)
+    others = data.rows(test, test['label'] != 0)
+    triggered = {**others, 'image': forgetting.stamp(others['image'])}
     for name, mask in masks.items():
         label = f'{name}-{seed}'
         model = start._replace(mask=mask)
         model = run_fit(config, ctx, poisoned, model, f'poisoned-{label}', seed)
-        healed, _ = unlearn(
-            config, ctx, 'ft', model, clean, rows(records, bad), f'heal-{label}', seed
-        )
+        healed, _ = unlearn(config, ctx, 'ft', model, *parts, f'heal-{label}', seed)
         for moment, one in (('before', model), ('after', healed)):
             hit = (predict(config, one, triggered).argmax(1) == 0).mean()
             right = evaluate.accuracy(predict(config, one, test), test['label'])
@@ -286,7 +266,7 @@ def transfer(config, ctx, model, records, seed):
 
     def without(classes, name):
         gone = np.isin(records['label'], classes)
-        pair = (rows(records, ~gone), rows(records, gone))
+        pair = (data.rows(records, ~gone), data.rows(records, gone))
         return unlearn(config, ctx, 'l1', model, *pair, name, seed)[0]
 
     before = probe(model, 'validation')
@@ -338,7 +318,7 @@ def run(config, ctx):
         ]
         ctx.add(study='methods closer', seed=seed, closer=float(max(closer)))
         for net in ('dense', sparse):
-            value = bound(config, originals[net], start, rows(records, slice(500)))
+            value = bound(config, originals[net], start, data.rows(records, slice(500)))
             ctx.add(study='bound', method=net, seed=seed, bound=float(value))
         chosen = {net: masks[net] for net in ('dense', sparse)}
         backdoor(config, ctx, chosen, start, records, test, seed)

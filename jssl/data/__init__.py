@@ -1,7 +1,8 @@
 """Data: sets by name, streams of batches, augmentation on the device, masks, few labels."""
 
-from jssl.data import augment, photos, shapes
+from jssl.data import augment, forgetting, photos, shapes
 from jssl.data.batches import Stream, batches, epoch
+from jssl.data.forgetting import resized, rows
 from jssl.data.labels import ClassTable, Episodes, class_balanced, class_table, episodes
 from jssl.data.masking import block_mask, hard_patch_mask, random_mask
 from jssl.data.readers import Records, stratified_split
@@ -22,11 +23,14 @@ __all__ = [
     'describe',
     'episodes',
     'epoch',
+    'forgetting',
     'hard_patch_mask',
     'load',
     'missing',
     'photos',
     'random_mask',
+    'resized',
+    'rows',
     'shapes',
     'spec',
     'stratified_split',
