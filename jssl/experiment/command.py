@@ -105,6 +105,7 @@ def run(entry: registry.Entry, arguments: list[str], module=None):
         devices=flags.devices,
         cache=None if flags.cache == 'none' else flags.cache,
         distributed=flags.distributed,
+        optimise=flags.preset != 'smoke',
     )
     from jssl.experiment.context import Context
 
