@@ -9,9 +9,9 @@ Paper: Big Self-Supervised Models are Strong Semi-Supervised Learners (Chen et a
 Claim: pre-training and fine-tuning beat training on the few labels alone; the fewer the labels, the
 more a bigger network helps; distilling the big one into the small one beats fine-tuning the small
 one; the middle of the head is no worse a place to fine-tune from than its input.
-Differences from the paper: 1. the cpu preset has MNIST-5000 for ImageNet and MLP-Mixers of two
-widths for ResNets. 2. It trains with AdamW: LARS is for batches of thousands. 3. 5 and 50 labels
-per class stand for 1 % and 10 %. 4. One seed.
+Differences from the paper: 1. the cpu preset has drawn shapes for ImageNet and convolutional nets
+of two widths for ResNets. 2. It trains with AdamW: LARS is for batches of thousands. 3. 5 and 50
+labels per class stand for 1 % and 10 %.
 
     python -m experiments.contrastive.simclr_v2 --preset=cpu
 """
@@ -19,10 +19,12 @@ per class stand for 1 % and 10 %. 4. One seed.
 import dataclasses
 import functools
 from dataclasses import replace
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jssl import data, evaluate, experiment, losses, models, train
 from jssl.experiment import Claim, figures
@@ -34,8 +36,9 @@ class Config(experiment.Config):
     data: str = 'imagenet2012'  # section 3.1
     size: int = 224  # side of a view
     classes: int = 1000  # section 3.1
-    encoders: str = 'resnet'  # resnet50 and resnet152 3x SK; or 'mixer'
-    widths: tuple[int, int] = (64, 192)  # small and big: of the first stage, or of the mixer
+    encoders: str = 'resnet'  # resnet50 and resnet152 3x SK; or 'convnet'
+    widths: tuple[int, int] = (64, 192)  # small and big: of the first stage
+    patch: int = 1  # side of the patches that become channels before the first layer
     projection: int = 128  # width of z, appendix B
     batch: int = 4096  # section 3.1
     steps: int = 250_000  # 800 epochs
@@ -47,11 +50,14 @@ class Config(experiment.Config):
     decay: float = 0.999  # of the EMA network, section 2
     strength: float = 1.0  # of colour jitter
     crop: float = 0.08  # least area of a view
+    blur: float = 0.5  # probability of blurring a view
+    flip: float = 0.5  # probability of mirroring a view; digits are not mirrored
     labels: tuple[int, ...] = (13, 128)  # per class: 1 % and 10 % of ImageNet
     tune_batch: int = 1024  # section 3.1
     tune_steps: int = 750  # 60 epochs of 1 %
     tune_rate: float = 0.16  # 0.005 sqrt(batch)
-    scratch_rate: float = 1.6  # of the supervised control, not searched yet
+    scratch_rate: float = 1.6  # of the supervised control
+    scratch_steps: int = 7500  # of the supervised control, longer than fine-tuning
     distil_steps: int = 125_000  # 400 epochs
     distil_temperature: float = 0.1  # self-distillation; 1.0 from big to small
     mix: float = 1.0  # a: weight of distillation; the rest is the loss on labels
@@ -59,15 +65,15 @@ class Config(experiment.Config):
 
 PAPER = Config()
 CPU = replace(
-    PAPER, seeds=1, data='mnist5k', size=28, classes=10, encoders='mixer', widths=(32, 128),
-    projection=64,
-    batch=128, steps=300, optimiser='adamw', learning_rate=2e-3, memory=1024, decay=0.99,
-    strength=0.5, crop=0.3, labels=(5, 50), tune_batch=50, tune_steps=100, tune_rate=3e-3,
-    scratch_rate=3e-3, distil_steps=150, distil_temperature=1.0,
+    PAPER, data='mnist5k', size=28, classes=10, encoders='convnet', widths=(8, 32), patch=2, projection=64,
+    batch=128, steps=250, optimiser='adamw', learning_rate=3e-3, memory=1024, decay=0.99,
+    strength=0.5, crop=0.5, blur=0.0, flip=0.0, labels=(5, 50), tune_batch=50, tune_steps=300, tune_rate=3e-3,
+    scratch_rate=3e-3, scratch_steps=300, distil_steps=150, distil_temperature=1.0,
 )  # fmt: skip
 SMOKE = replace(
-    CPU, seeds=1, widths=(8, 16), batch=16, steps=2, memory=32, tune_steps=2, distil_steps=2
-)
+    CPU, seeds=1, widths=(8, 16), batch=16, steps=2, memory=32, tune_steps=2, scratch_steps=2,
+    distil_steps=2,
+)  # fmt: skip
 
 
 class Network(nn.Module):
@@ -77,29 +83,45 @@ class Network(nn.Module):
     width: int
     projection: int
     classes: int
+    patch: int  # side of the patches that become channels before the first layer
 
     @nn.compact
     def __call__(self, x, *, layer=None, train=False):
-        """z [B, projection], or logits from a layer of the head: 0 is the encoder's output."""
+        """z [B, projection], or logits from layer 0 (the encoder's output), 1 or 2 of the head."""
         widths = (self.width, self.width, self.projection)
         layers = models.ProjectionHead(widths, name='head')(
-            self.encoder(x, train=train), layers=True, train=train
+            self.encoder(models.space_to_depth(x, self.patch), train=train),
+            layers=True,
+            train=train,
         )
         task = models.Classifier(self.classes, name='task')
-        logits = task(layers[layer or 0])
+        logits = task(jnp.stack(layers[:-1])[0 if layer is None else layer])
         return layers[-1] if layer is None else logits
+
+
+class Model(NamedTuple):
+    """A network's parameters and statistics, and the layer of the head that its task reads."""
+
+    params: dict
+    stats: dict
+    layer: jax.Array
+
+    @property
+    def variables(self):
+        return {'params': self.params, 'batch_stats': self.stats}
 
 
 @functools.lru_cache
 def network(config, size):
     width = config.widths[size == 'big']
-    if config.encoders == 'mixer':
-        encoder, features = models.PatchMLP(config.size // 4, width=width), width
+    if config.encoders == 'convnet':
+        encoder = models.ConvNet((width, 2 * width, 4 * width), norm='batch')
+        features = 4 * width
     elif size == 'big':
         encoder, features = models.resnet152(width=width, selective_kernel=True), 32 * width
     else:
         encoder, features = models.resnet50(width=width), 32 * width
-    return Network(encoder, features, config.projection, config.classes)
+    return Network(encoder, features, config.projection, config.classes, config.patch)
 
 
 def optimise(config, rate, steps, *, warmup=0.05, weight_decay=0.0):
@@ -119,6 +141,8 @@ def build(config, size='big'):
         size=config.size,
         strength=config.strength,
         scale=(config.crop, 1.0),
+        blur_probability=config.blur,
+        flip_probability=config.flip,
     )
 
     def init(key):
@@ -154,47 +178,47 @@ def inputs(config):
 
 
 @functools.lru_cache
-def build_tuning(config, size, layer, steps, rate, teacher_size=None, teacher_layer=0, mix=0.0):
+def build_tuning(config, size, steps, rate, teacher_size=None):
     """(start, step) of training on labels and, with weight `mix`, on a teacher's predictions.
 
-    The state's `average` holds what does not move: the teacher.
+    The state's `average` holds what does not move: the teacher. Layer and mix are numbers in the
+    state, so that one compiled step serves every arm.
     """
     net = network(config, size)
     optimiser = optimise(config, rate, steps, warmup=0.0 if teacher_size is None else 0.05)
     crop = functools.partial(data.augment.random_resized_crop, size=config.size, scale=(0.4, 1.0))
 
-    def start(model, teacher=None):
-        """The state of (params, stats); a task layer of zeros begins the task."""
-        params, stats = model
-        params = {**params, 'task': jax.tree.map(jnp.zeros_like, params['task'])}
-        return train.create(params, optimiser, extra=stats)._replace(average=teacher)
+    def start(model, teacher=None, mix=0.0):
+        """The state of a model; a task layer of zeros begins the task."""
+        params = {**model.params, 'task': jax.tree.map(jnp.zeros_like, model.params['task'])}
+        extra = model._replace(params=None), jnp.float32(mix)
+        return train.create(params, optimiser, extra=extra)._replace(average=teacher)
 
     def loss_fn(params, state, batch, key):
         of_crop, of_flip = jax.random.split(key)
         x = crop(of_crop, data.augment.to_float(batch['image']))
-        x = data.augment.flip(of_flip, x)
-        variables = {'params': params, 'batch_stats': state.extra}
-        logits, new = net.apply(variables, x, layer=layer, train=True, mutable=['batch_stats'])
-        loss = jnp.zeros(())
-        if mix < 1:
-            known = batch['label'] >= 0
-            each = losses.cross_entropy(logits, jnp.maximum(batch['label'], 0))
-            loss += (1 - mix) * jnp.where(known, each, 0).sum() / jnp.maximum(known.sum(), 1)
-        if mix > 0:
-            frozen = {'params': state.average[0], 'batch_stats': state.average[1]}
-            wanted = network(config, teacher_size).apply(frozen, x, layer=teacher_layer)
+        x = data.augment.flip(of_flip, x, probability=config.flip)
+        model, mix = state.extra
+        variables = model._replace(params=params).variables
+        logits, new = net.apply(
+            variables, x, layer=model.layer, train=True, mutable=['batch_stats']
+        )
+        known = batch['label'] >= 0
+        each = losses.cross_entropy(logits, jnp.maximum(batch['label'], 0))
+        loss = (1 - mix) * jnp.where(known, each, 0).sum() / jnp.maximum(known.sum(), 1)
+        if teacher_size is not None:
+            teacher = state.average
+            wanted = network(config, teacher_size).apply(teacher.variables, x, layer=teacher.layer)
             temperature = config.distil_temperature
             loss += mix * losses.distil(logits, wanted, temperature=temperature).mean()
-        return loss, {}, new.get('batch_stats', state.extra)
+        return loss, {}, (model._replace(stats=new.get('batch_stats', model.stats)), mix)
 
     return start, train.gradient_step(loss_fn, optimiser)
 
 
 @functools.lru_cache
-def logits_of(config, size, layer):
-    return lambda model, x: network(config, size).apply(
-        {'params': model[0], 'batch_stats': model[1]}, x, layer=layer
-    )
+def predict(config, size):
+    return lambda model, x: network(config, size).apply(model.variables, x, layer=model.layer)
 
 
 class Study:
@@ -204,47 +228,43 @@ class Study:
         self.config, self.ctx, self.seed = config, ctx, seed
         self.train, self.test = (data.load(config.data, s) for s in ('train', 'test'))
 
-    def pretrain(self, size):
-        config, (init, step) = self.config, build(self.config, size)
-        stream = data.batches(self.train, config.batch, seed=self.seed, fields=('image', 'label'))
-        fit = {'steps': config.steps, 'seed': self.seed, 'name': f'pretrain-{size}-{self.seed}'}
-        state, history = self.ctx.fit(step, init, stream, **fit)
-        return (state.params, state.extra['stats']), history
+    def pretrain(self, size, steps):
+        """A contrastive model, or with no steps an untrained one, and the history."""
+        init, step = build(self.config, size)
+        stream = data.batches(self.train, self.config.batch, seed=self.seed, fields=('image',))
+        name = f'pretrain-{size}-{steps}-{self.seed}'
+        state, history = self.ctx.fit(step, init, stream, steps=steps, seed=self.seed, name=name)
+        return Model(state.params, state.extra['stats'], jnp.int32(0)), history
 
-    def untrained(self, size):
-        state = jax.jit(build(self.config, size)[0])(self.ctx.key(self.seed))
-        return state.params, state.extra['stats']
-
-    def tune(self, model, size, layer, labels, name, rate=None):
+    def tune(self, model, size, labels, name, steps, rate):
         """Fine-tuning on a balanced subset; the controls train in the same way."""
-        config = self.config
-        chosen = data.class_balanced(self.train['label'], labels, seed=self.seed)
+        chosen = self.chosen(labels)
         subset = {k: self.train[k][chosen] for k in ('image', 'label')}
-        rate = rate or config.tune_rate
-        start, step = build_tuning(config, size, layer, config.tune_steps, rate)
-        stream = data.batches(subset, min(config.tune_batch, len(chosen)), seed=self.seed)
-        return self.fit(step, start(model), stream, config.tune_steps, f'{name}-{labels}')
+        start, step = build_tuning(self.config, size, steps, rate)
+        stream = data.batches(subset, min(self.config.tune_batch, len(chosen)), seed=self.seed)
+        return self.fit(step, start(model), stream, steps, f'{name}-{size}-{labels}')
 
-    def distil(self, teacher, model, labels, name, mix):
-        """A small student of `teacher` = (size, layer, model) on all images, labelled or not."""
-        config, (size, layer, frozen) = self.config, teacher
-        chosen = data.class_balanced(self.train['label'], labels, seed=self.seed)
-        known = jnp.full(len(self.train['label']), -1).at[chosen].set(self.train['label'][chosen])
-        records = {'image': self.train['image'], 'label': jax.device_get(known)}
-        options = {'teacher_size': size, 'teacher_layer': layer, 'mix': mix}
-        start, step = build_tuning(
-            config, 'small', 0, config.distil_steps, config.tune_rate, **options
-        )
+    def distil(self, teacher, size, student, labels, name, mix):
+        """A small student of `teacher`, a model of a size, on all images, labelled or not."""
+        config, chosen = self.config, self.chosen(labels)
+        label = np.full(len(self.train['label']), -1, np.int32)
+        label[chosen] = self.train['label'][chosen]
+        steps, rate = config.distil_steps, config.tune_rate
+        start, step = build_tuning(config, 'small', steps, rate, size)
+        records = {'image': self.train['image'], 'label': label}
         stream = data.batches(records, config.batch, seed=self.seed)
-        return self.fit(step, start(model, frozen), stream, config.distil_steps, f'{name}-{labels}')
+        return self.fit(step, start(student, teacher, mix), stream, steps, f'{name}-{labels}')
 
-    def fit(self, step, init, stream, steps, name):
-        fit = {'steps': steps, 'seed': self.seed, 'name': f'{name}-{self.seed}'}
-        state, _ = self.ctx.fit(step, init, stream, **fit)
-        return state.params, state.extra
+    def chosen(self, labels):
+        return data.class_balanced(self.train['label'], labels, seed=self.seed)
 
-    def measure(self, method, size, layer, labels, model):
-        forward = jax.tree_util.Partial(logits_of(self.config, size, layer), model)
+    def fit(self, step, state, stream, steps, name):
+        name = f'{name}-{self.seed}'
+        state, _ = self.ctx.fit(step, state, stream, steps=steps, seed=self.seed, name=name)
+        return state.extra[0]._replace(params=state.params)
+
+    def measure(self, method, size, labels, model):
+        forward = jax.tree_util.Partial(predict(self.config, size), model)
         logits = evaluate.features(forward, self.test['image'])
         right = evaluate.accuracy(logits, self.test['label'])
         error = evaluate.expected_calibration_error(jax.nn.softmax(logits), self.test['label'])
@@ -255,34 +275,37 @@ class Study:
 
 def run(config, ctx):
     few, many = config.labels
+    tuning = {'steps': config.tune_steps, 'rate': config.tune_rate}
+    control = {'steps': config.scratch_steps, 'rate': config.scratch_rate}
     for seed in ctx.grid(seed=ctx.seeds):
         study = Study(config, ctx, seed)
-        curves, tuned, right = {}, {}, {}
+        curves, tuned, right, pretrained, untrained = {}, {}, {}, {}, {}
         for size in ('small', 'big'):
-            pretrained, history = study.pretrain(size)
+            untrained[size], _ = study.pretrain(size, 0)
+            pretrained[size], history = study.pretrain(size, config.steps)
             curves[size] = (history['step'], history['loss'])
             for labels in config.labels:
-                control = study.untrained(size)
-                model = study.tune(control, size, 0, labels, f'scratch-{size}', config.scratch_rate)
-                study.measure('supervised', size, 0, labels, model)
-                for layer in (0, 1):
-                    model = study.tune(pretrained, size, layer, labels, f'tune{layer}-{size}')
-                    accuracy = study.measure(f'fine-tuned m={layer}', size, layer, labels, model)
-                    tuned[size, layer, labels], right[size, layer, labels] = model, accuracy
-            if size == 'small':
-                small = pretrained
+                model = untrained[size]._replace(layer=jnp.int32(1))
+                model = study.tune(model, size, labels, 'scratch', **control)
+                study.measure('supervised', size, labels, model)
+                for m in (0, 1):
+                    model = pretrained[size]._replace(layer=jnp.int32(m))
+                    model = study.tune(model, size, labels, f'tune{m}', **tuning)
+                    tuned[size, labels] = model
+                    right[size, labels] = study.measure(f'fine-tuned m={m}', size, labels, model)
         for labels in config.labels:
-            gain = right['big', 1, labels] - right['small', 1, labels]
+            gain = right['big', labels] - right['small', labels]
             ctx.add(method=f'{labels} labels', seed=seed, gain_from_size=gain)
-        for name, size, student, mix in (
-            ('distilled', 'big', small, config.mix),
-            ('self-distilled', 'small', small, config.mix),
-            ('distilled, labels too', 'big', small, 0.9 * config.mix),
-            ('distilled, no pre-training', 'big', study.untrained('small'), config.mix),
+        for name, size, students, mix in (
+            ('distilled', 'big', pretrained, config.mix),
+            ('self-distilled', 'small', pretrained, config.mix),
+            ('distilled, labels too', 'big', pretrained, 0.9 * config.mix),
+            ('distilled, no pre-training', 'big', untrained, config.mix),
         ):
-            teacher = (size, 1, tuned[size, 1, few])
-            model = study.distil(teacher, student, few, name.replace(' ', '-'), mix)
-            study.measure(name, 'small', 0, few, model)
+            teacher, name_of_fit = tuned[size, few], name.replace(' ', '-')
+            student = students['small']._replace(layer=jnp.int32(1))
+            model = study.distil(teacher, size, student, few, name_of_fit, mix)
+            study.measure(name, 'small', few, model)
     ctx.save_figure('pre-training', figures.curves(curves, y='NT-Xent'))
     at_few = {'labels': few}
     return ctx.report(

@@ -11,6 +11,15 @@ from jssl.algorithms.kmeans import (
     pairwise_squared_distances,
 )
 from jssl.algorithms.label_propagation import label_propagation
+from jssl.algorithms.laplacian_kmodes import (
+    LaplacianKModes,
+    gradient_assignments,
+    graph_product,
+    laplacian_assignments,
+    laplacian_energy,
+    laplacian_kmodes,
+    safe_damping,
+)
 from jssl.algorithms.neighbours import Neighbours, knn_edges, knn_graph, nearest
 from jssl.algorithms.pca import PCA, pca, project, whiten, whitening_matrix
 from jssl.algorithms.sinkhorn import sinkhorn, sinkhorn_plan
@@ -21,21 +30,30 @@ from jssl.algorithms.spectral import (
     spectral_clustering,
     spectral_embedding,
 )
+from jssl.algorithms.transduction import class_means, information_maximisation, rectified_prototypes
 
 __all__ = [
     'GMM',
     'PCA',
     'KMeans',
+    'LaplacianKModes',
     'Neighbours',
     'assign',
+    'class_means',
     'gmm',
     'gmm_log_prob',
     'gmm_responsibilities',
+    'gradient_assignments',
+    'graph_product',
+    'information_maximisation',
     'kmeans',
     'kmeans_plus_plus',
     'knn_edges',
     'knn_graph',
     'label_propagation',
+    'laplacian_assignments',
+    'laplacian_energy',
+    'laplacian_kmodes',
     'match_costs',
     'match_labels',
     'minibatch_kmeans',
@@ -46,6 +64,8 @@ __all__ = [
     'pairwise_squared_distances',
     'pca',
     'project',
+    'rectified_prototypes',
+    'safe_damping',
     'sinkhorn',
     'sinkhorn_plan',
     'spectral_clustering',

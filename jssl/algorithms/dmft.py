@@ -160,6 +160,39 @@ def committee_dynamics(
     )
 
 
+def quadratic_committee(
+    w: jax.Array,
+    start: jax.Array,
+    x: jax.Array,
+    *,
+    alpha: float,
+    epsilon: float,
+    linear: bool = False,
+) -> jax.Array:
+    """Output of a quadratic committee machine, less that at its initial weights.
+
+    f(x) = (alpha / N) sum_i d_i (1 + eps h_i + (eps / 2) d_i),  h = w(0) . x,  d = (w - w(0)) . x
+
+    which is phi(w . x) - phi(w(0) . x) for phi(h) = h + (eps / 2) h^2, without cancellation.
+
+    Args:
+      w: [N, D].
+      start: [N, D], the initial weights.
+      x: [B, D].
+      alpha: output scale.
+      epsilon: curvature of the activation.
+      linear: whether to leave out the term of second order in d, which freezes the kernel.
+    Returns: [B].
+
+    Grokking as the Transition from Lazy to Rich Training Dynamics (Kumar et al., 2024).
+    """
+    chex.assert_rank([w, start, x], 2)
+    chex.assert_equal_shape([w, start])
+    before, moved = x @ start.T, x @ (w - start).T
+    bend = before + jnp.where(linear, 0, moved / 2)
+    return alpha * (moved * (1 + epsilon * bend)).mean(1)
+
+
 class QuadraticError(NamedTuple):
     """The parts of a committee machine's test error; their sum is the error."""
 
@@ -200,9 +233,7 @@ def quadratic_error(
     chex.assert_equal_shape([w, start])
     units, dimension = w.shape
     moved = w - start
-    second = start.T @ moved + moved.T @ start
-    if not linear:
-        second = second + moved.T @ moved
+    second = start.T @ moved + moved.T @ start + jnp.where(linear, 0, moved.T @ moved)
     a = alpha * epsilon * second / units - jnp.outer(beta, beta)
     return QuadraticError(
         alpha**2 * jnp.square(moved.mean(0)).sum() / dimension,
@@ -237,14 +268,11 @@ def committee_simulation(
 
     Grokking as the Transition from Lazy to Rich Training Dynamics (Kumar et al., 2024).
     """
-    keys = jax.random.split(key, 4)
-    x, new = (
-        jax.random.normal(k, (n, dimension)) for k, n in zip(keys[:2], (points, fresh), strict=True)
-    )
-    x, new = x / dimension**0.5, new / dimension**0.5
-    beta = jax.random.normal(keys[2], (dimension,))
+    # one call for all that is drawn: each would cost a compiled generator of its own
+    z = jax.random.normal(key, (points + fresh + 1 + units, dimension))
+    x, new, beta, start = jnp.split(z, [points, points + fresh, points + fresh + 1])
+    x, new, beta = x / dimension**0.5, new / dimension**0.5, beta[0]
     beta = beta * jnp.sqrt(dimension / jnp.vdot(beta, beta))
-    start = jax.random.normal(keys[3], (units, dimension))
     slope = _derivative(activation)
 
     def error(w, x):

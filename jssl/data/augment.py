@@ -350,6 +350,7 @@ def simclr(
     strength: float = 1.0,
     scale: tuple[float, float] = (0.08, 1.0),
     blur_probability: float = 0.5,
+    flip_probability: float = 0.5,
 ) -> jax.Array:
     """One view of SimCLR: resized crop, flip, colour jitter, greyness, blur.
 
@@ -362,6 +363,7 @@ def simclr(
       strength: s of the colour jitter; the paper takes 1 for ImageNet, 0.5 for CIFAR-10.
       scale: range of the crop's area.
       blur_probability: of blurring; the paper takes 0 for CIFAR-10.
+      flip_probability: of mirroring; 0 for what reads from left to right.
 
     Returns:
       [B, h, w, C] in [0, 1].
@@ -371,7 +373,7 @@ def simclr(
     k_crop, k_flip, k_colour, k_grey, k_blur = jax.random.split(key, 5)
     colour, hue = 0.8 * strength, 0.2 * strength
     x = random_resized_crop(k_crop, images, size=size, scale=scale)
-    x = flip(k_flip, x)
+    x = flip(k_flip, x, probability=flip_probability)
     x = colour_jitter(k_colour, x, brightness=colour, contrast=colour, saturation=colour, hue=hue)
     x = grayscale(k_grey, x)
     return blur(k_blur, x, probability=blur_probability)

@@ -97,3 +97,19 @@ def modular_addition(p: int) -> tuple[jax.Array, jax.Array]:
     """
     pairs = jnp.stack(jnp.divmod(jnp.arange(p * p), p), axis=1)
     return pairs, pairs.sum(1) % p
+
+
+def addition_tokens(key: jax.Array, p: int) -> tuple[jax.Array, jax.Array]:
+    """Every sum of two residues once, in a random order, as a sequence that ends in 'equals'.
+
+    (a, b, p) -> (a + b) mod p,  0 <= b <= a < p
+
+    A network that does not know the order of its tokens would have both a + b and b + a.
+
+    Returns: tokens int32 [p (p + 1) / 2, 3], and sums int32 [p (p + 1) / 2].
+
+    Grokking: Generalization Beyond Overfitting on Small Algorithmic Datasets (Power et al., 2022).
+    """
+    pairs, sums = modular_addition(p)
+    order = jax.random.permutation(key, jnp.stack(jnp.tril_indices(p), 1) @ jnp.array([p, 1]))
+    return jnp.pad(pairs[order], ((0, 0), (0, 1)), constant_values=p), sums[order]

@@ -5,6 +5,7 @@ return arrays, are compiled once for each shape, and work inside `jit`, `vmap` a
 """
 
 from jssl.evaluate.anomaly import auroc, average_precision, fpr_at_tpr
+from jssl.evaluate.attention import attention_focus, attention_map
 from jssl.evaluate.calibration import (
     Reliability,
     brier,
@@ -16,39 +17,62 @@ from jssl.evaluate.calibration import (
 from jssl.evaluate.classification import accuracy, confusion, per_class_accuracy, top_k_accuracy
 from jssl.evaluate.clustering import ari, clustering_accuracy, nmi
 from jssl.evaluate.codes import perplexity, utilisation
+from jssl.evaluate.conv_probe import conv_probe
 from jssl.evaluate.correlation import average_ranks, pearson, spearman
+from jssl.evaluate.delay import Delay, generalisation_delay
 from jssl.evaluate.features import features
+from jssl.evaluate.frechet import frechet_distance
+from jssl.evaluate.kernel_alignment import kernel_alignment
 from jssl.evaluate.knn import knn
 from jssl.evaluate.linear_probe import fit_linear, linear_probe, linear_probe_sgd, mlp_probe
+from jssl.evaluate.overlap import box_overlap, mask_overlap
 from jssl.evaluate.rank import effective_rank, rankme, spectrum, stable_rank
 from jssl.evaluate.reconstruction import psnr, ssim
 from jssl.evaluate.score import Score
 from jssl.evaluate.split import check_split, hold_out, standardised
 from jssl.evaluate.uniformity import alignment, uniformity
+from jssl.evaluate.unlearning import (
+    attack_features,
+    average_gap,
+    membership_inference,
+    unlearning_scores,
+)
 
 __all__ = [
+    'Delay',
     'Reliability',
     'Score',
     'accuracy',
     'alignment',
     'ari',
+    'attack_features',
+    'attention_focus',
+    'attention_map',
     'auroc',
+    'average_gap',
     'average_precision',
     'average_ranks',
+    'box_overlap',
     'brier',
     'check_split',
     'clustering_accuracy',
     'confusion',
+    'conv_probe',
     'effective_rank',
     'expected_calibration_error',
     'features',
     'fit_linear',
     'fit_temperature',
     'fpr_at_tpr',
+    'frechet_distance',
+    'generalisation_delay',
     'hold_out',
+    'kernel_alignment',
     'knn',
     'linear_probe',
     'linear_probe_sgd',
+    'mask_overlap',
+    'membership_inference',
     'mlp_probe',
     'negative_log_likelihood',
     'nmi',
@@ -65,5 +89,6 @@ __all__ = [
     'standardised',
     'top_k_accuracy',
     'uniformity',
+    'unlearning_scores',
     'utilisation',
 ]

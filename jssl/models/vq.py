@@ -5,6 +5,7 @@ the collection 'constants', moving averages in 'ema'.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jssl.algorithms import minibatch_kmeans
 from jssl.losses import normalise
 
 
@@ -47,7 +49,29 @@ def uniform(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> jax.Ar
     return jax.random.uniform(key, shape, dtype, -1 / shape[0], 1 / shape[0])
 
 
-def nearest(z: jax.Array, codebook: jax.Array) -> jax.Array:
+@functools.partial(jax.jit, static_argnames='count')
+def clustered(key: jax.Array, h: jax.Array, count: int) -> jax.Array:
+    """Makes a codebook [K, D] of features: their k-means, with the spread of `gaussian`.
+
+    centres of (h - mean h) / (std h sqrt(D))
+
+    Args:
+      key: of the clustering.
+      h: features [N, D] of patches, by a network that is frozen.
+      count: K, at most N.
+
+    Returns:
+      [K, D].
+
+    Scaling the Codebook Size of VQGAN to 100,000 (Zhu et al., 2024).
+    """
+    chex.assert_rank(h, 2)
+    # Features that never vary stay small.
+    h = (h - h.mean(0)) / (h.std(0) + 1e-3) * h.shape[1] ** -0.5
+    return minibatch_kmeans(key, h, count).centres
+
+
+def nearest(z: jax.Array, codebook: jax.Array, *, chunk: int = 4096) -> jax.Array:
     """Index of the nearest code of every token.
 
     argmin_k |z - c_k|^2; the first of equals
@@ -55,6 +79,7 @@ def nearest(z: jax.Array, codebook: jax.Array) -> jax.Array:
     Args:
       z: [..., D].
       codebook: [K, D].
+      chunk: codes compared at once: no more than [..., chunk] distances exist at any time.
 
     Returns:
       [...] int32.
@@ -64,8 +89,40 @@ def nearest(z: jax.Array, codebook: jax.Array) -> jax.Array:
     chex.assert_rank(codebook, 2)
     chex.assert_axis_dimension(z, -1, codebook.shape[1])
     z, codebook = (jax.lax.stop_gradient(a).astype(jnp.float32) for a in (z, codebook))
-    # |z|^2 is the same for all codes.
-    return jnp.argmin(jnp.square(codebook).sum(1) - 2 * z @ codebook.T, axis=-1).astype(jnp.int32)
+    squares = jnp.square(codebook).sum(1)
+    if len(codebook) <= chunk:
+        return _nearest(z, codebook, squares)[1]
+
+    def compare(best, part):
+        start, *part = part
+        score, index = _nearest(z, *part)
+        closer = score < best[0]
+        return (jnp.where(closer, score, best[0]), jnp.where(closer, start + index, best[1])), None
+
+    missing = -len(codebook) % chunk
+    starts = jnp.arange(0, len(codebook), chunk, dtype=jnp.int32)
+    codebook = jnp.pad(codebook, ((0, missing), (0, 0))).reshape(-1, chunk, codebook.shape[1])
+    squares = jnp.pad(squares, (0, missing), constant_values=jnp.inf).reshape(-1, chunk)
+    # The first chunk has no padding: nothing is ever compared with an infinite start.
+    first = _nearest(z, codebook[0], squares[0])
+    (_, index), _ = jax.lax.scan(compare, first, (starts[1:], codebook[1:], squares[1:]))
+    return index
+
+
+def _nearest(z, codebook, squares):
+    """Of every token, the least |c|^2 - 2 z.c (|z|^2 is the same for all codes), and its code.
+
+    Value and index in one reduction: argmin alone, which minds NaN, is slower on a CPU.
+    """
+
+    def smaller(a, b):
+        keep = (a[0] < b[0]) | ((a[0] == b[0]) & (a[1] < b[1]))
+        return jax.tree.map(lambda a, b: jnp.where(keep, a, b), a, b)
+
+    scores = squares - 2 * z @ codebook.T
+    indices = jax.lax.broadcasted_iota(jnp.int32, scores.shape, scores.ndim - 1)
+    last = jnp.float32(jnp.inf), jnp.int32(len(codebook) - 1)
+    return jax.lax.reduce((scores, indices), last, smaller, (scores.ndim - 1,))
 
 
 def straight_through(z: jax.Array, q: jax.Array) -> jax.Array:
@@ -153,21 +210,27 @@ class SimVQ(nn.Module):
 
     codebook = C W + b, C ~ N(0, 1 / D) frozen; dW = C' dQ
 
-    With a basis of pre-trained features instead of noise this is VQGAN-LC's codebook.
+    With a basis of pre-trained features instead of noise this is VQGAN-LC's codebook. With several
+    heads a token is cut into as many slices, and slice h is looked up in C W_h + b_h; the codes of
+    head h are the h-th share of the codebook.
 
     Addressing Representation Collapse in Vector Quantized Models with One Linear Layer (Zhu et al.,
     2024); Scaling the Codebook Size of VQGAN to 100,000 (Zhu et al., 2024).
     """
 
-    count: int
+    count: int  # of all heads together
     width: int
     _: dataclasses.KW_ONLY
     codebook_init: Callable = gaussian
     beta: float = 0.25
+    heads: int = 1
+    basis_width: int | None = None  # of C; None is that of the codes
     learn_basis: bool = False  # the ablation that trains C as well
 
     def setup(self):
-        shape = (self.count, self.width)
+        if self.count % self.heads or self.width % self.heads:
+            raise ValueError(f'{self.heads} heads must divide {self.count=} and {self.width=}')
+        shape = (self.count // self.heads, self.basis_width or self.width // self.heads)
         if self.learn_basis:
             self.basis = self.param('basis', self.codebook_init, shape)
         else:
@@ -178,12 +241,19 @@ class SimVQ(nn.Module):
         self.linear = nn.Dense(self.width, kernel_init=init)
 
     def codebook(self) -> jax.Array:
-        """The codes [K, D]."""
-        return self.linear(self.basis)
+        """The codes [K, D / heads], those of the first head first."""
+        return jnp.concatenate(jnp.split(self.linear(self.basis), self.heads, axis=1))
 
     def __call__(self, z: jax.Array, *, train: bool = False) -> Quantised:
-        """Quantises z [..., D]; `train` changes nothing."""
-        return quantise(z, self.codebook(), beta=self.beta)
+        """Quantises z [..., D]; `train` changes nothing. Indices are [..., heads] for several."""
+        if self.heads == 1:
+            return quantise(z, self.codebook(), beta=self.beta)
+        slices = z.reshape(*z.shape[:-1], self.heads, -1)
+        codebooks = self.codebook().reshape(self.heads, -1, slices.shape[-1])
+        each = functools.partial(quantise, beta=self.beta)
+        found = jax.vmap(each, (-2, 0), Quantised(-2, -1, -1))(slices, codebooks)
+        first = jnp.arange(self.heads, dtype=jnp.int32) * codebooks.shape[1]
+        return Quantised(found.q.reshape(z.shape), found.indices + first, found.loss.mean(-1))
 
 
 class Averages(NamedTuple):

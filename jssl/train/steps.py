@@ -37,8 +37,8 @@ def gradient_step(
 
     Args:
       loss_fn: `(params, state, batch, key)` (the state for its average and extra) that returns
-      `loss`,
-        `(loss, metrics)` or `(loss, metrics, extra)` with the new `state.extra`.
+        `loss`, `(loss, metrics)` or `(loss, metrics, extra)` with the new `state.extra`; without
+        one it stays as it is.
       optimiser: any optax transformation.
       ema: decay of `state.average`, a number or a function of the step.
       accumulate: parts the batch is cut into; their gradients are averaged, which equals the whole
@@ -48,7 +48,9 @@ def gradient_step(
 
     def value(params, state, batch, key):
         out = loss_fn(params, state, batch, key)
-        loss, metrics, extra = (*(out if isinstance(out, tuple) else (out,)), {}, state.extra)[:3]
+        loss, *rest = out if isinstance(out, tuple) else (out,)
+        metrics = rest[0] if rest else {}
+        extra = rest[1] if len(rest) > 1 else state.extra
         return loss, ({'loss': loss, **metrics}, extra)
 
     def gradient(state, batch, key):

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jssl.algorithms.dmft import committee_dynamics, committee_simulation, quadratic_error
+from jssl.algorithms.dmft import (
+    committee_dynamics,
+    committee_simulation,
+    quadratic_committee,
+    quadratic_error,
+)
+from jssl.algorithms.ntk import linearise, ntk
 
 
 def solve(activation, target, *, gram=None, units=1, key=0, **settings):
@@ -134,6 +140,45 @@ def test_quadratic_error_equals_monte_carlo(alpha, linear):
     assert sum(found) == pytest.approx(np.mean(error**2), rel=0.02)
     power = np.mean((alpha * x @ (w - start).mean(0)) ** 2)
     assert found.linear_power == pytest.approx(power, rel=0.02)
+
+
+@pytest.mark.parametrize('linear', [False, True])
+def test_quadratic_committee_equals_the_loops(linear):
+    rng = np.random.default_rng(0)
+    start, moved, x = rng.normal(size=(5, 3)), rng.normal(size=(5, 3)), rng.normal(size=(4, 3))
+    w, eps, alpha = start + moved, 0.4, 1.5
+    expected = np.zeros(4)
+    for row, point in enumerate(x):
+        for now, then in zip(w, start, strict=True):
+            h, h0 = now @ point, then @ point
+            change = (
+                (h - h0) * (1 + eps * h0)
+                if linear
+                else (h + eps / 2 * h * h) - (h0 + eps / 2 * h0 * h0)
+            )
+            expected[row] += alpha * change / 5
+    f = lambda w, x, linear: quadratic_committee(
+        w, start, x, alpha=alpha, epsilon=eps, linear=linear
+    )
+    found = jax.jit(f)(w, x, jnp.float32(linear))  # the choice may be a traced number
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(f(start, x, linear), 0)
+
+
+def test_linear_committee_is_the_tangent_of_the_other():
+    rng = np.random.default_rng(1)
+    start, w, x = (jnp.asarray(rng.normal(size=n), jnp.float32) for n in ((5, 3), (5, 3), (4, 3)))
+    options = {'alpha': 2.0, 'epsilon': 0.4}
+    f, tangent = (
+        lambda w, x, linear=linear: quadratic_committee(w, start, x, linear=linear, **options)
+        for linear in (False, True)
+    )
+    np.testing.assert_allclose(tangent(w, x), linearise(f, start)(w, x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(ntk(tangent, w, x), ntk(f, start, x), rtol=1e-4, atol=1e-5)
+    # K(x, x') = alpha^2 / N^2 (x.x') sum_i phi'(w_i.x) phi'(w_i.x')
+    slope = 1 + 0.4 * np.asarray(x @ start.T)
+    closed = 4.0 / 25 * np.asarray(x @ x.T) * (slope @ slope.T)
+    np.testing.assert_allclose(ntk(f, start, x), closed, rtol=1e-4, atol=1e-5)
 
 
 def test_quadratic_error_vanishes_at_the_solution():

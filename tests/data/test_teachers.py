@@ -15,6 +15,17 @@ def test_modular_addition_is_the_table():
     assert pairs.dtype == sums.dtype == jnp.int32
 
 
+def test_addition_tokens_are_every_unordered_pair_once():
+    tokens, sums = teachers.addition_tokens(KEY, 5)
+    assert tokens.dtype == sums.dtype == jnp.int32
+    expected = sorted((a, b, 5, (a + b) % 5) for a in range(5) for b in range(a + 1))
+    found = np.column_stack([tokens, sums])
+    assert sorted(map(tuple, found.tolist())) == expected
+    assert found.tolist() != [list(row) for row in expected]  # in a random order
+    other = teachers.addition_tokens(jax.random.key(1), 5)[1]
+    assert (other != sums).any()
+
+
 def test_direction():
     beta = teachers.teacher_direction(KEY, 50)
     assert np.vdot(beta, beta) == pytest.approx(50, rel=1e-5)

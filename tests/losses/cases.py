@@ -85,6 +85,7 @@ partial = functools.partial
 PAIR = normal(('B', 5), ('B', 5))
 PAIR_AND_QUEUE = normal(('B', 5), ('B', 5), (7, 5))
 BOTH, QUEUED = (0, 0), (0, 0, None)
+MAPS = normal(('B', 2, 3), ('B', 2, 3))
 
 
 def info_nce_queue(q, k, negatives, chunk=None):
@@ -105,6 +106,10 @@ def siglip(image, text, logit_scale, logit_bias):
 
 def info_nce_temperature(q, k, temperature):
     return losses.info_nce(q, k, temperature=2 + jnp.tanh(temperature), chunk=5)
+
+
+def stft(prediction, target):
+    return losses.multi_resolution_stft(prediction, target, windows=(8, 16))
 
 
 def l1(kernel, bias):
@@ -154,6 +159,11 @@ CASES = {
     'cross_entropy-smooth': Case(partial(losses.cross_entropy, smoothing=0.1), labelled, BOTH),
     'entropy': Case(losses.entropy, normal(('B', 5)), (0,)),
     'pairwise_ranking': Case(losses.pairwise_ranking, ranked, (0, 0, 0)),
+    'hinge_discriminator': Case(losses.hinge_discriminator, MAPS, BOTH),
+    'hinge_generator': Case(losses.hinge_generator, normal(('B', 2, 3)), (0,)),
+    'non_saturating_discriminator': Case(losses.non_saturating_discriminator, MAPS, BOTH),
+    'non_saturating_generator': Case(losses.non_saturating_generator, normal(('B', 2, 3)), (0,)),
+    'multi_resolution_stft': Case(stft, normal(('B', 40), ('B', 40)), BOTH),
     'l1': Case(l1, normal(('B', 5), (5,)), (0, None), rows=0),
     'l2': Case(l2, normal(('B', 5), (5,)), (0, None), rows=0),
     'normalise': Case(losses.normalise, normal(('B', 5)), (0,), cosine=(0,)),

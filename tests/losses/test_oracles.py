@@ -4,6 +4,7 @@ An oracle takes (live, still): the same arguments twice. Where the paper stops t
 it reads `still`; central differences move `live` alone.
 """
 
+import cmath
 import math
 
 import numpy as np
@@ -289,6 +290,56 @@ def cosine_similarity(live, _):
     return [cosine(a, b) for a, b in zip(*live, strict=True)]
 
 
+def hinge_discriminator(live, _):
+    real, fake = (a.reshape(len(a), -1) for a in live)
+    return [
+        sum(max(0, 1 - r) + max(0, 1 + f) for r, f in zip(x, y, strict=True)) / len(x)
+        for x, y in zip(real, fake, strict=True)
+    ]
+
+
+def hinge_generator(live, _):
+    return [-x.sum() / x.size for x in live[0]]
+
+
+def told_apart(logits):
+    return [math.log(1 + math.exp(-l)) for l in logits.ravel()]
+
+
+def non_saturating_discriminator(live, _):
+    return [np.mean(told_apart(x)) + np.mean(told_apart(-y)) for x, y in zip(*live, strict=True)]
+
+
+def non_saturating_generator(live, _):
+    return [np.mean(told_apart(x)) for x in live[0]]
+
+
+def spectrogram(x, window):
+    rows = []
+    for start in range(0, len(x) - window + 1, window // 4):
+        row = []
+        for k in range(window // 2 + 1):
+            total = 0
+            for t in range(window):
+                hann = math.sin(math.pi * t / window) ** 2
+                total += hann * x[start + t] * cmath.exp(-2j * math.pi * k * t / window)
+            row.append(math.sqrt(max(abs(total) ** 2, 1e-7)))
+        rows.append(row)
+    return np.array(rows)
+
+
+def multi_resolution_stft(live, _):
+    out = []
+    for x, y in zip(*live, strict=True):
+        distance = 0
+        for window in (8, 16):
+            s, t = spectrogram(x, window), spectrogram(y, window)
+            distance += math.sqrt(((s - t) ** 2).sum()) / math.sqrt((t**2).sum())
+            distance += abs(np.log(s) - np.log(t)).mean()
+        out.append(distance / 2)
+    return out
+
+
 ORACLES = {
     'info_nce': info_nce,
     'info_nce-queue': info_nce_queue,
@@ -318,6 +369,11 @@ ORACLES = {
     'cross_entropy-smooth': lambda live, still: classification(live, still, smoothing=0.1),
     'entropy': entropy,
     'pairwise_ranking': pairwise_ranking,
+    'hinge_discriminator': hinge_discriminator,
+    'hinge_generator': hinge_generator,
+    'non_saturating_discriminator': non_saturating_discriminator,
+    'non_saturating_generator': non_saturating_generator,
+    'multi_resolution_stft': multi_resolution_stft,
     'l1': l1,
     'l2': l2,
     'normalise': normalise,

@@ -32,6 +32,27 @@ def test_nearest_is_the_nearest(rng):
         vq.nearest(jnp.zeros((2, D + 1)), jnp.zeros((K, D)))
 
 
+@pytest.mark.parametrize('chunk', [1, 4, 5, 11, 12, 4096])
+def test_chunks_of_codes_change_nothing(chunk, rng):
+    z, codebook = rng.normal(size=(2, 5, D)), rng.normal(size=(K, D))
+    codebook[7] = codebook[2]  # the first of equals, across chunks too
+    z[0, 0] = codebook[2]
+    found = jax.jit(lambda *a: vq.nearest(*a, chunk=chunk))(jnp.float32(z), jnp.float32(codebook))
+    assert found.dtype == jnp.int32
+    assert found[0, 0] == 2
+    np.testing.assert_array_equal(found, loop_nearest(z, codebook))
+
+
+def test_chunks_bound_the_memory():
+    shapes = jax.ShapeDtypeStruct((512, 8), 'float32'), jax.ShapeDtypeStruct((8192, 8), 'float32')
+    sizes = []
+    for chunk in (256, 8192):
+        program = jax.jit(lambda *a: vq.nearest(*a, chunk=chunk)).lower(*shapes).compile()
+        sizes.append(program.memory_analysis().temp_size_in_bytes)
+    assert sizes[0] < 2 * 512 * 256 * 4 + 2 * 8192 * 8 * 4 + 65_536
+    assert sizes[1] >= 512 * 8192 * 4
+
+
 def test_quantise_value_loss_and_gradients(rng):
     z, codebook = jnp.float32(rng.normal(size=(7, D))), jnp.float32(rng.normal(size=(K, D)))
     found = vq.quantise(z, codebook, beta=0.25)
@@ -93,6 +114,54 @@ def test_simvq_may_learn_its_basis():
     variables = vq.SimVQ(K, D, learn_basis=True).init(jax.random.key(0), jnp.zeros((2, D)))
     assert set(variables) == {'params'}
     assert variables['params']['basis'].shape == (K, D)
+
+
+def test_simvq_with_heads_is_one_simvq_for_each_slice(rng):
+    heads, codes, width = 2, 5, 3
+    z = jnp.float32(rng.normal(size=(4, 2, heads * width)))
+    module = vq.SimVQ(heads * codes, heads * width, heads=heads)
+    variables = module.init(jax.random.key(0), z)
+    basis = variables['constants']['basis']
+    assert basis.shape == (codes, width)  # one basis for all heads
+    found = module.apply(variables, z)
+    assert found.indices.shape == (4, 2, heads)
+    linear, loss = variables['params']['linear'], 0
+    for h in range(heads):
+        here = slice(h * width, (h + 1) * width)
+        own = {'kernel': linear['kernel'][:, here], 'bias': linear['bias'][here]}
+        single = {'params': {'linear': own}, 'constants': {'basis': basis}}
+        one = vq.SimVQ(codes, width).apply(single, z[..., here])
+        np.testing.assert_array_equal(found.indices[..., h], one.indices + h * codes)
+        np.testing.assert_allclose(found.q[..., here], one.q, rtol=1e-5, atol=1e-6)
+        loss += one.loss / heads
+    np.testing.assert_allclose(found.loss, loss, rtol=1e-5)
+    codebook = np.asarray(module.apply(variables, method='codebook'))
+    chosen = codebook[np.asarray(found.indices)].reshape(z.shape)
+    np.testing.assert_allclose(found.q, chosen, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match='heads'):
+        vq.SimVQ(9, heads * width, heads=heads).init(jax.random.key(0), z)
+
+
+def test_simvq_on_wider_features(rng):
+    z, features = jnp.float32(rng.normal(size=(4, D))), jnp.float32(rng.normal(size=(K, 7)))
+    module = vq.SimVQ(K, D, codebook_init=lambda key, shape: features, basis_width=7)
+    variables = module.init(jax.random.key(0), z)
+    np.testing.assert_array_equal(variables['constants']['basis'], features)
+    linear = variables['params']['linear']
+    codebook = np.asarray(features, np.float64) @ linear['kernel'] + linear['bias']
+    np.testing.assert_array_equal(module.apply(variables, z).indices, loop_nearest(z, codebook))
+
+
+def test_clustered_finds_the_groups_and_the_spread_of_gaussian(rng):
+    groups = 10 * rng.normal(size=(4, 16))
+    h = np.repeat(groups, 50, axis=0) + 0.01 * rng.normal(size=(200, 16))
+    codes = vq.clustered(jax.random.key(0), jnp.float32(h), 4)
+    expected = (groups - h.mean(0)) / h.std(0) / 4
+    nearest = loop_nearest(expected, codes)
+    assert sorted(nearest) == [0, 1, 2, 3]
+    np.testing.assert_allclose(codes[nearest], expected, atol=0.01)
+    flat = vq.clustered(jax.random.key(0), jnp.ones((9, 3)), 2)
+    np.testing.assert_array_equal(flat, np.zeros((2, 3)))
 
 
 def test_ema_update_by_hand():
@@ -190,6 +259,7 @@ def test_lfq_entropy_is_the_loop(rng):
 MODULES = [
     vq.VectorQuantiser(K, D),
     vq.SimVQ(K, D),
+    vq.SimVQ(K, D, basis_width=5, learn_basis=True),
     vq.EMAQuantiser(K, D),
     vq.FactorisedQuantiser(K, D),
     vq.FSQ(D, levels=(4, 3)),

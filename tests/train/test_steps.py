@@ -123,3 +123,18 @@ def test_clipping_bounds_the_global_norm():
     updates, _ = optimiser.update(grads, optimiser.init(params), params)
     assert float(optax.global_norm(updates)) == pytest.approx(1.0, rel=1e-5)
     np.testing.assert_allclose(updates['a'][0, 0] / updates['b'][0], 0.75, rtol=1e-5)
+
+
+@pytest.mark.parametrize('accumulate', [1, 2])
+@pytest.mark.parametrize('returned', [0, 1, 2])
+def test_extra_stays_unless_a_new_one_is_returned(returned, accumulate):
+    def loss_fn(params, state, batch, key):
+        loss = (params * batch['x']).sum()
+        return (loss, (loss, {'seen': loss}), (loss, {}, state.extra + 1))[returned]
+
+    optimiser = optax.sgd(0.1)
+    state = train.create(jnp.ones(3), optimiser, extra=jnp.float32(7))
+    step = jax.jit(train.gradient_step(loss_fn, optimiser, accumulate=accumulate))
+    after, metrics = step(state, {'x': jnp.ones((4, 3))}, jax.random.key(0))
+    assert after.extra == 7 + (accumulate if returned == 2 else 0)
+    assert ('seen' in metrics) == (returned == 1)
