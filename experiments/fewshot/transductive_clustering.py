@@ -33,8 +33,7 @@ import numpy as np
 from sklearn import cluster, datasets, neighbors
 
 from jssl import algorithms, data, evaluate, experiment, models, train
-from jssl.algorithms import laplacian_kmodes as lkm
-from jssl.algorithms import transduction
+from jssl.algorithms.laplacian_kmodes import PROTOTYPES
 from jssl.data import augment
 from jssl.evaluate.timing import timed
 from jssl.experiment import Bound, Claim, Range, figures
@@ -124,7 +123,7 @@ def build(config, method='classes'):
         (logits, h), extra = model.apply(variables, x, train=True, mutable=list(state.extra))
         if method == 'episodes':  # supports first
             n = ways * shots
-            prototypes = transduction.class_means(h[:n], labels[:n], classes=ways)
+            prototypes = algorithms.class_means(h[:n], labels[:n], classes=ways)
             logits, labels = -distances(h[n:], prototypes), labels[n:]
         loss = cross_entropy(logits, labels).mean()
         return loss, {'accuracy': evaluate.accuracy(logits, labels)}, dict(extra)
@@ -216,8 +215,8 @@ def assign(config, ways, solver, z, given, scale, weight):
     """Scores [N, K] of one task's points, the energy's largest rise, and energies on the way."""
     nothing = 0.0, jnp.zeros(config.iterations + 1)
     if solver == 'nearest':
-        return -distances(z, transduction.class_means(z, given, classes=ways)), *nothing
-    z, start = transduction.rectified_prototypes(z, given, classes=ways)
+        return -distances(z, algorithms.class_means(z, given, classes=ways)), *nothing
+    z, start = algorithms.rectified_prototypes(z, given, classes=ways)
     costs, graph = distances(z, start), algorithms.knn_graph(z, config.neighbours)
     problem = scale * costs, graph
     options = {'weight': weight, 'labels': given, 'iterations': config.iterations}
@@ -230,18 +229,18 @@ def assign(config, ways, solver, z, given, scale, weight):
         case 'tim':
             options = {'scale': scale, 'conditional': weight, 'supervised': 1.0}
             options |= {'learning_rate': config.tim_rate, 'steps': config.tim_steps}
-            return transduction.information_maximisation(z, given, start, **options)[0], *nothing
+            return algorithms.information_maximisation(z, given, start, **options)[0], *nothing
         case 'gradient':
-            down = lambda rate: lkm.gradient_assignments(*problem, rate=rate, **options)
+            down = lambda rate: algorithms.gradient_assignments(*problem, rate=rate, **options)
             y, energies = jax.vmap(down)(jnp.asarray(RATES))
             best = energies[:, -1].argmin()
             return y[best], 0.0, energies[best]
         case 'shot':
-            y, energies = lkm.laplacian_assignments(*problem, **options)
+            y, energies = algorithms.laplacian_assignments(*problem, **options)
             return y, (jnp.diff(energies) / jnp.maximum(1, jnp.abs(energies[1:]))).max(), energies
     options |= {'prototypes': solver, 'scale': scale, 'bandwidth': jnp.sqrt(costs.min(1).mean())}
     options |= {'rounds': config.rounds, 'tolerance': config.tolerance}
-    found = lkm.laplacian_kmodes(z, start, graph, **options)
+    found = algorithms.laplacian_kmodes(z, start, graph, **options)
     return found.assignments, found.rise, nothing[1]
 
 
@@ -317,7 +316,7 @@ def clustering(config, ctx, name, seed):
     def laplacian(kind):
         start, edges = lloyd(), algorithms.knn_edges(x, config.neighbours)
         unit = start.inertia / len(x)
-        return lkm.laplacian_kmodes(
+        return algorithms.laplacian_kmodes(
             x, start.centres, edges, weight=config.cluster_weight, prototypes=kind,
             scale=config.cluster_scale / (unit if kind == 'means' else 1), bandwidth=unit**0.5,
             iterations=config.iterations, tolerance=config.tolerance,
@@ -328,7 +327,7 @@ def clustering(config, ctx, name, seed):
         return cluster.spectral_clustering((w + w.T) / 2, n_clusters=10, random_state=seed)
 
     solvers = {'k-means': lambda: lloyd().labels, 'spectral': spectral}
-    solvers |= {kind: functools.partial(laplacian, kind) for kind in lkm.PROTOTYPES}
+    solvers |= {kind: functools.partial(laplacian, kind) for kind in PROTOTYPES}
     for method, solver in solvers.items():
         labels, seconds = timed(solver)
         found = evaluate.clustering_accuracy(label, labels)

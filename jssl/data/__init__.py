@@ -1,6 +1,6 @@
 """Data: sets by name, streams of batches, augmentation on the device, masks, few labels."""
 
-from jssl.data import augment, forgetting, photos, shapes
+from jssl.data import augment, clips, forgetting, photos, shapes, tones
 from jssl.data.batches import Stream, batches, epoch
 from jssl.data.forgetting import resized, rows
 from jssl.data.labels import ClassTable, Episodes, class_balanced, class_table, episodes
@@ -20,6 +20,7 @@ __all__ = [
     'block_mask',
     'class_balanced',
     'class_table',
+    'clips',
     'describe',
     'episodes',
     'epoch',
@@ -34,4 +35,5 @@ __all__ = [
     'shapes',
     'spec',
     'stratified_split',
+    'tones',
 ]

@@ -30,6 +30,7 @@ from jssl.evaluate.rank import effective_rank, rankme, spectrum, stable_rank
 from jssl.evaluate.reconstruction import psnr, ssim
 from jssl.evaluate.score import Score
 from jssl.evaluate.split import check_split, hold_out, standardised
+from jssl.evaluate.timing import timed
 from jssl.evaluate.uniformity import alignment, uniformity
 from jssl.evaluate.unlearning import (
     attack_features,
@@ -87,6 +88,7 @@ __all__ = [
     'ssim',
     'stable_rank',
     'standardised',
+    'timed',
     'top_k_accuracy',
     'uniformity',
     'unlearning_scores',

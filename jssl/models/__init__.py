@@ -6,11 +6,19 @@ rules by path work: attention projections are `query`, `key`, `value` [D, heads 
 `positions`. Every module is called as `module(x, *, train=False)`.
 """
 
+from jssl.models.audio import SEANetEncoder as SEANetEncoder
+from jssl.models.audio import VocosDecoder as VocosDecoder
+from jssl.models.audio import inverse_stft as inverse_stft
+from jssl.models.autoencoder import ConvDecoder as ConvDecoder
+from jssl.models.autoencoder import ConvEncoder as ConvEncoder
+from jssl.models.autoencoder import ShapedMLP as ShapedMLP
+from jssl.models.autoencoder import Tokeniser as Tokeniser
 from jssl.models.convnet import ConvNet as ConvNet
 from jssl.models.convnet import Decoder as Decoder
 from jssl.models.convnet import NetworkInNetwork as NetworkInNetwork
 from jssl.models.convnet import PatchMLP as PatchMLP
 from jssl.models.convnet import convolve as convolve
+from jssl.models.discriminator import PatchDiscriminator as PatchDiscriminator
 from jssl.models.heads import Classifier as Classifier
 from jssl.models.heads import DINOHead as DINOHead
 from jssl.models.heads import PredictionHead as PredictionHead
@@ -24,6 +32,8 @@ from jssl.models.patches import depth_to_space as depth_to_space
 from jssl.models.patches import patchify as patchify
 from jssl.models.patches import space_to_depth as space_to_depth
 from jssl.models.patches import unpatchify as unpatchify
+from jssl.models.perceptual import LPIPS as LPIPS
+from jssl.models.perceptual import VGG as VGG
 from jssl.models.positions import LearnedPositions as LearnedPositions
 from jssl.models.positions import rotary as rotary
 from jssl.models.positions import rotary_angles as rotary_angles
