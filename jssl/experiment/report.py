@@ -64,7 +64,9 @@ class Report(NamedTuple):
         for factors, rows in groups.items():
             metrics = tuple(k for k, v in rows[0].items() if _metric(v))
             names = tuple(k for k, _ in factors)
-            cells = [str(v) for _, v in factors] + [_cell([r[m] for r in rows]) for m in metrics]
+            # Some seeds may measure more than others.
+            values = [[row[m] for row in rows if m in row] for m in metrics]
+            cells = [str(v) for _, v in factors] + [_cell(v) for v in values]
             tables.setdefault((names, metrics), []).append(cells)
         return '\n\n'.join(
             grid([*names, *(self.protocols.get(m, m) for m in metrics)], cells)
