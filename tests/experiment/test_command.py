@@ -181,3 +181,17 @@ def test_report_is_whole_and_repeatable(tmp_path):
     assert {k: v for k, v in first.items() if k not in ignored} == {
         k: v for k, v in second.items() if k not in ignored
     }
+
+
+def test_a_seed_may_measure_more_than_another(tmp_path):
+    from jssl.experiment import Range
+    from jssl.experiment.context import Context
+
+    lines = []
+    ctx = Context(Example(), slug='example', folder=tmp_path, log=lines.append, progress=False)
+    ctx.add(method='a', seed=0, accuracy=0.5, slow=0.25)
+    ctx.add(method='a', seed=1, accuracy=0.7)
+    report = ctx.report(Range('accuracy', low=0.1))
+    (line,) = (line for line in report.table().splitlines() if line.startswith('a '))
+    assert '0.25' in line
+    assert '0.6' in line
