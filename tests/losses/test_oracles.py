@@ -314,9 +314,9 @@ def non_saturating_generator(live, _):
     return [np.mean(told_apart(x)) for x in live[0]]
 
 
-def spectrogram(x, window):
+def spectrogram(x, window, hop):
     rows = []
-    for start in range(0, len(x) - window + 1, window // 4):
+    for start in range(0, len(x) - window + 1, hop):
         row = []
         for k in range(window // 2 + 1):
             total = 0
@@ -333,7 +333,7 @@ def multi_resolution_stft(live, _):
     for x, y in zip(*live, strict=True):
         distance = 0
         for window in (8, 16):
-            s, t = spectrogram(x, window), spectrogram(y, window)
+            s, t = (spectrogram(a, window, window // 4) for a in (x, y))
             distance += math.sqrt(((s - t) ** 2).sum()) / math.sqrt((t**2).sum())
             distance += abs(np.log(s) - np.log(t)).mean()
         out.append(distance / 2)
