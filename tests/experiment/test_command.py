@@ -153,7 +153,8 @@ def test_flags_reach_config_and_context(tmp_path, monkeypatch):
         '--noheap',
     ]
     command.run(entry, arguments)
-    assert settings == {'heap': False, 'devices': 8, 'cache': None, 'distributed': False}
+    expected = {'heap': False, 'devices': 8, 'cache': None, 'distributed': False, 'optimise': True}
+    assert settings == expected
     assert seen['config'] == Example(seeds=2, rate=0.5)
     assert seen['seeds'] == [7, 8]
     assert seen['folder'] == tmp_path
