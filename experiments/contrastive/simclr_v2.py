@@ -91,11 +91,15 @@ class Network(nn.Module):
     def __call__(self, x, *, layer=None, train=False):
         """z [B, projection], or logits from layer 0 (the encoder's output), 1 or 2 of the head."""
         widths = (self.width, self.width, self.projection)
-        h = self.encoder(models.space_to_depth(x, self.patch), train=train)
+        h = self.represent(x, train=train)
         layers = models.ProjectionHead(widths, name='head')(h, layers=True, train=train)
         task = models.Classifier(self.classes, name='task')
         logits = task(jnp.stack(layers[:-1])[0 if layer is None else layer])
         return layers[-1] if layer is None else logits
+
+    def represent(self, x, *, train=False):
+        """f(x) [B, F], what a linear probe reads."""
+        return self.encoder(models.space_to_depth(x, self.patch), train=train)
 
 
 class Model(NamedTuple):
@@ -220,6 +224,12 @@ def predict(config, size):
     return lambda model, x: network(config, size).apply(model.variables, x, layer=model.layer)
 
 
+@functools.lru_cache
+def represent(config, size):
+    net = network(config, size)
+    return lambda model, x: net.apply(model.variables, x, method=net.represent)
+
+
 class Study:
     """One seed's models: everything a row of the table needs, each trained once."""
 
@@ -234,6 +244,13 @@ class Study:
         name = f'pretrain-{size}-{steps}-{self.seed}'
         state, history = self.ctx.fit(step, init, stream, steps=steps, seed=self.seed, name=name)
         return Model(state.params, state.extra['stats'], jnp.int32(0)), history
+
+    def probe(self, method, size, model):
+        """A linear probe of f(x) with all labels."""
+        forward = jax.tree_util.Partial(represent(self.config, size), model)
+        h, test_h = (evaluate.features(forward, part['image']) for part in (self.train, self.test))
+        found = evaluate.linear_probe(h, self.train['label'], test_h, self.test['label'])
+        self.ctx.add(method=method, size=size, seed=self.seed, linear=found)
 
     def tune(self, model, size, labels, name, steps, rate):
         """Fine-tuning on a balanced subset; the controls train in the same way."""
@@ -283,6 +300,8 @@ def run(config, ctx):
             untrained[size], _ = study.pretrain(size, 0)
             pretrained[size], history = study.pretrain(size, config.steps)
             curves[size] = (history['step'], history['loss'])
+            study.probe('untrained', size, untrained[size])
+            study.probe('pre-trained', size, pretrained[size])
             for labels in config.labels:
                 model = untrained[size]._replace(layer=jnp.int32(1))
                 model = study.tune(model, size, labels, 'scratch', **control)
