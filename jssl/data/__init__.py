@@ -2,15 +2,17 @@
 
 from jssl.data import augment, clips, forgetting, photos, shapes, tones
 from jssl.data.batches import Stream, batches, epoch
-from jssl.data.forgetting import resized, rows
+from jssl.data.forgetting import resized
 from jssl.data.labels import ClassTable, Episodes, class_balanced, class_table, episodes
 from jssl.data.masking import block_mask, hard_patch_mask, random_mask
-from jssl.data.readers import Records, stratified_split
+from jssl.data.readers import stratified_split
+from jssl.data.records import Column, Records, columns, rows, with_columns
 from jssl.data.sources import SETS, ImageSet, describe, load, missing, spec
 
 __all__ = [
     'SETS',
     'ClassTable',
+    'Column',
     'Episodes',
     'ImageSet',
     'Records',
@@ -21,6 +23,7 @@ __all__ = [
     'class_balanced',
     'class_table',
     'clips',
+    'columns',
     'describe',
     'episodes',
     'epoch',
@@ -36,4 +39,5 @@ __all__ = [
     'spec',
     'stratified_split',
     'tones',
+    'with_columns',
 ]

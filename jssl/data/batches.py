@@ -12,7 +12,7 @@ import grain
 import numpy as np
 from absl import flags
 
-from jssl.errors import Refusal
+from jssl.data.records import Column, record, stack
 
 Batch = dict[str, np.ndarray]
 
@@ -34,7 +34,8 @@ def batches(
     so that a batch may end one epoch and begin the next.
 
     Args:
-      source: columns {name: [N, ...]}, or records with `len` and `[i]` -> dict of arrays.
+      source: columns {name: [N, ...]}, some of which may be read late (`records.Column`); or
+        records with `len` and `[i]` -> dict of arrays.
       batch: B, examples of a batch over all processes.
       seed: of the permutations and of what `transform` draws.
       shuffle: False keeps the order of the source in every epoch.
@@ -85,13 +86,13 @@ class Stream:
     def __init__(self, source, batch, seed, shuffle, transform, workers, fields):
         self.columns = isinstance(source, Mapping)
         if self.columns:
-            source = {name: np.asarray(source[name]) for name in fields or source}
+            source = {name: _column(source[name]) for name in fields or source}
         self.examples = _count(source) if self.columns else len(source)
         if self.examples < 1 or batch < 1:
             raise ValueError(f'batch {batch} of a source with {self.examples} examples')
         self.source, self.batch, self.seed, self.shuffle = source, batch, seed, shuffle
         self.transform, self.workers, self.fields = transform, workers, fields
-        gathers = self.columns and transform is None
+        gathers = self.columns and transform is None and not _read_late(source)
         self.ahead = grain.ReadOptions(
             num_threads=1 if gathers else 4, prefetch_buffer_size=2 if gathers else 4
         )
@@ -150,16 +151,13 @@ class Stream:
         if self.columns and self.transform is None:
             return {name: column[indices] for name, column in self.source.items()}
         pairs = zip(indices.tolist(), positions.tolist(), strict=True)
-        return _stack([self._example(i, g) for i, g in pairs], indices)
+        return stack([self._example(i, g) for i, g in pairs], indices)
 
     def _example(self, i, position):
         if self.columns:
             example = {name: column[i] for name, column in self.source.items()}
         else:
-            try:
-                example = self.source[i]
-            except Exception as error:
-                raise Refusal(f'record {i} cannot be read: {error}') from error
+            example = record(self.source, i)
             example = {name: example[name] for name in self.fields or example}
         if self.transform is None:
             return example
@@ -192,22 +190,16 @@ def _key(seed, number):
     return np.array([seed % 2**64, number % 2**64], np.uint64)
 
 
+def _column(column):
+    return column if isinstance(column, Column) else np.asarray(column)
+
+
+def _read_late(columns):
+    return any(isinstance(column, Column) for column in columns.values())
+
+
 def _count(columns):
     sizes = {name: len(column) for name, column in columns.items()}
     if len(set(sizes.values())) != 1:
         raise ValueError(f'columns need the same number of rows, at least one column: {sizes}')
     return next(iter(sizes.values()))
-
-
-def _stack(examples, indices):
-    stacked = {}
-    for name in examples[0]:
-        values = [np.asarray(example[name]) for example in examples]
-        odd = next((i for i, v in enumerate(values) if v.shape != values[0].shape), None)
-        if odd is not None:
-            raise Refusal(
-                f'records {indices[0]} and {indices[odd]} have {name} of different shapes, '
-                f'{values[0].shape} and {values[odd].shape}: give load(..., size=) or a transform'
-            )
-        stacked[name] = np.stack(values)
-    return stacked

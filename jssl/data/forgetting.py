@@ -6,32 +6,21 @@ import jax
 import numpy as np
 
 from jssl.data.batches import permutation
+from jssl.data.records import Records, columns
 
 
-def rows(records: Mapping, keep) -> dict[str, np.ndarray]:
-    """Some rows of every column.
-
-    Args:
-      records: columns [N, ...].
-      keep: a mask [N], rows, or a slice.
-
-    Returns:
-      The columns, shorter.
-    """
-    return {name: column[keep] for name, column in records.items()}
-
-
-def resized(records: Mapping, shape: Sequence[int]) -> dict[str, np.ndarray]:
+def resized(records: Mapping | Records, shape: Sequence[int]) -> dict[str, np.ndarray]:
     """A small set as float images of one shape, so that two sets fit one network.
 
     Args:
-      records: image uint8 [N, h, w, c], and other columns.
+      records: image uint8 [N, h, w, c], and other columns; or records, which are read.
       shape: (H, W, C); with C = 1 the channels are averaged.
 
     Returns:
       image float32 [N, H, W, C] in [0, 1], bilinear; the other columns as they are.
     """
-    x = np.asarray(records['image'], np.float32) / 255
+    records = columns(records)
+    x = records['image'].astype(np.float32) / 255
     x = np.asarray(jax.image.resize(x, (len(x), *shape[:2], x.shape[-1]), 'linear'))
     if shape[-1] not in (1, x.shape[-1]):
         raise ValueError(f'shape {tuple(shape)}: images of {x.shape[-1]} channels cannot have it')

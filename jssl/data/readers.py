@@ -5,13 +5,14 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from jssl.data.records import Records, read_rows
 from jssl.errors import Refusal
 
 SPLITS = ('train', 'validation', 'test')
@@ -24,27 +25,6 @@ class Part(NamedTuple):
     split: str
     start: int
     stop: int
-
-
-class Records:
-    """Random access to records that are read one at a time: `len(records)`, `records[i]`.
-
-    Args:
-      source: anything with `len` and `[i]`; a file list, a TFDS data source.
-      read: what `source[i]` becomes, a dict of arrays.
-      classes: names of the labels, where they are known.
-    """
-
-    def __init__(self, source: Sequence, read: Callable, classes: Sequence[str] | None = None):
-        self.source, self.read, self.classes = source, read, classes
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        if not 0 <= i < len(self):
-            raise IndexError(f'record {i} of {len(self)}')
-        return self.read(self.source[int(i)])
 
 
 def stratified_split(
@@ -210,7 +190,7 @@ def folder(
         tags = [f'{classes[y]}/{Path(file).name}'.encode() for file, y in found]
         found = [found[row] for row in stratified_split(label, tags, split, shares=shares)]
     read = functools.partial(_read_file, size=size, channels=channels)
-    return Records(found, read, classes)
+    return Records(found, read, classes, labels=lambda: np.array([y for _, y in found]))
 
 
 def _layout(root, split):
@@ -301,7 +281,18 @@ def tfds(
         splits = ', '.join(f'{k} ({v.num_examples})' for k, v in builder.info.splits.items())
         raise Refusal(f'{name} cannot give split {split!r}: on disk are {splits}') from error
     read = functools.partial(_read_record, size=size, fields=tuple(fields))
-    return Records(source, read, getattr(features.get('label'), 'names', None))
+    names = getattr(features.get('label'), 'names', None)
+    labels = functools.partial(_labels, builder, split) if 'label' in fields else None
+    return Records(source, read, names, labels if names else None)
+
+
+def _labels(builder, split):
+    """Labels of a TFDS split, its images left as bytes."""
+    from tensorflow_datasets import decode
+
+    encoded = {'image': decode.SkipDecoding()} if 'image' in builder.info.features else None
+    source = builder.as_data_source(split, decoders=encoded)
+    return read_rows(source, np.arange(len(source)), ('label',))['label']
 
 
 def _read_record(record, *, size, fields):

@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jssl.data import readers
-from jssl.data.readers import Part, Records
+from jssl.data.readers import Part
+from jssl.data.records import Records
 from jssl.errors import Refusal
 
 

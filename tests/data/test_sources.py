@@ -218,6 +218,21 @@ def test_tfds_parts_are_disjoint_and_complete(prepared):
     assert sorted(seen) == list(range(40))
 
 
+def test_labels_of_records_are_read_without_their_images(prepared, folders, monkeypatch):
+    sets = [
+        data.load('tfds:tiny_squares', 'train[10%:]', data_dir=str(prepared)),
+        data.load(f'folder:{folders}', 'train'),
+    ]
+    labels = [[int(records[i]['label']) for i in range(len(records))] for records in sets]
+    monkeypatch.setattr(tfds.features.Image, 'decode_example_np', lambda *_: pytest.fail('decoded'))
+    sets[1].read = lambda entry: pytest.fail('decoded')
+    for records, wanted in zip(sets, labels, strict=True):
+        np.testing.assert_array_equal(records['label'], wanted)
+        assert records['label'].dtype == np.int32
+        with pytest.raises((Refusal, pytest.fail.Exception), match='decoded'):
+            records['image']
+
+
 def test_tfds_files_without_random_access_are_refused(prepared, tmp_path):
     place = tmp_path / 'tiny_squares' / '1.2.0'
     place.mkdir(parents=True)

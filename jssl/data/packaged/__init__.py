@@ -1,0 +1,1 @@
+"""Real data that ships inside installed packages, one modality a file."""
