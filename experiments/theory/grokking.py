@@ -84,7 +84,7 @@ CPU = replace(
 )  # fmt: skip
 SMOKE = replace(
     CPU, seeds=1, data='digits', dimension=8, units=8, points=16, learning_rate=1.0, steps=4,
-    stride=2, draws=2, sizes=(4, 8, 24, 24), fresh=16, other_steps=4, width=8, modulus=5,
+    stride=2, draws=8, sizes=(4, 8, 24, 24), fresh=16, other_steps=4, width=8, modulus=5,
     modular_width=8, paths=64, twin=(16, 48, 3, 2),
 )  # fmt: skip
 

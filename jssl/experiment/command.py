@@ -16,6 +16,7 @@ jssl: learning with few or no labels, a paper an experiment
   jssl show SLUG                         docstring, presets, last measured verdict
   jssl run SLUG [--preset=cpu] [flags]   run one (jssl run SLUG --help lists its flags)
   jssl plan SLUG --mesh=data:256         compile its paper preset for that many devices, run nothing
+                                         (--config.FIELD=VALUE changes it, as in run)
 
 SLUG is a file name under experiments/. All but run and plan answer without importing jax."""
 
@@ -56,10 +57,13 @@ def _command(arguments):
             else:
                 run(entry, flags)
         case ['plan', slug, *flags]:
-            values = _flags(flags, {'mesh': 'data:8', 'devices': None, 'preset': 'paper'})
+            entry = registry.find(slug)
+            known = {'mesh': 'data:8', 'devices': None, 'preset': 'paper'}
+            values = _flags(flags, known | dict.fromkeys(_config_flags(entry)))
             from jssl.experiment import planner
 
-            print(planner.plan(registry.find(slug), **values))
+            own = {name: values[name] for name in known}
+            print(planner.plan(entry, _changes(entry, values), **own))
         case [('show' | 'run' | 'plan') as verb]:
             raise Refusal(f'{verb} needs the name of an experiment; `jssl list` shows them')
         case [verb, *_]:
@@ -145,9 +149,8 @@ def parse(entry: registry.Entry, arguments: list[str]):
     absl_flags.DEFINE_string('cache', '', '', **home)
     absl_flags.DEFINE_bool('distributed', False, '', **home)
     absl_flags.DEFINE_bool('quiet', False, '', **home)
-    fields = [name for name, *_ in [registry.SEEDS, *entry.fields]]
-    for field in fields:
-        absl_flags.DEFINE_string(f'config.{field}', None, '', **home)
+    for flag in _config_flags(entry):
+        absl_flags.DEFINE_string(flag, None, '', **home)
     try:
         rest = values([entry.slug, *arguments])[1:]
     except absl_flags.UnrecognizedFlagError as error:
@@ -158,8 +161,17 @@ def parse(entry: registry.Entry, arguments: list[str]):
         raise Refusal(f'{error}'.splitlines()[0]) from None
     if rest:
         raise Refusal(f'{rest[0]!r} is not a flag; flags begin with --')
-    changes = {f: values[f'config.{f}'].value for f in fields}
-    return values, {f: text for f, text in changes.items() if text is not None}
+    return values, _changes(entry, {flag: values[flag].value for flag in _config_flags(entry)})
+
+
+def _config_flags(entry) -> list[str]:
+    return [f'config.{name}' for name, *_ in [registry.SEEDS, *entry.fields]]
+
+
+def _changes(entry, values: dict) -> dict[str, str]:
+    """The fields that were given on the command line, as text."""
+    given = {flag.removeprefix('config.'): values[flag] for flag in _config_flags(entry)}
+    return {name: text for name, text in given.items() if text is not None}
 
 
 if __name__ == '__main__':

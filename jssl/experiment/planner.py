@@ -51,8 +51,13 @@ class Plan(NamedTuple):
         return f'{self.experiment} on {self.mesh}\n' + grid(['per device', ''], rows)
 
 
-def plan(entry: registry.Entry, *, mesh: str = 'data:8', devices=None, preset='paper') -> Plan:
-    """Compiles `build(config)` of a preset for `mesh`, on as many simulated devices as it names."""
+def plan(
+    entry: registry.Entry, changes=None, *, mesh: str = 'data:8', devices=None, preset='paper'
+) -> Plan:
+    """Compiles `build(config)` of a preset for `mesh`, on as many simulated devices as it names.
+
+    `changes` are fields of the config as text, as in `configs.override`.
+    """
     sizes = re.findall(r':(-?\d+)', mesh)
     count = int(devices) if devices else math.prod(int(s) for s in sizes)
     if count < 1:
@@ -62,7 +67,7 @@ def plan(entry: registry.Entry, *, mesh: str = 'data:8', devices=None, preset='p
     module = registry.load(entry)
     if not hasattr(module, 'build'):
         raise Refusal(f'{entry.slug} trains no network: it has no build(config) to plan')
-    config = configs.preset(module, preset)
+    config = configs.override(configs.preset(module, preset), changes or {})
     return compile_step(
         module.build(config),
         module.inputs(config),
@@ -77,7 +82,13 @@ def compile_step(built, batch, mesh, *, name='', missing=None) -> Plan:
     init, step = built
     started = time.monotonic()
     rows = sharding.batch_sharding(mesh)
-    batch = jax.tree.map(lambda b: jax.ShapeDtypeStruct(b.shape, b.dtype, sharding=rows), batch)
+    parts = sharding.batch_devices(mesh)
+
+    def split(path, b):
+        sharding.check_rows(path, b.shape, parts, mesh)
+        return jax.ShapeDtypeStruct(b.shape, b.dtype, sharding=rows)
+
+    batch = jax.tree_util.tree_map_with_path(split, batch)
     carry, advance = compiled_step(init, step, mesh)
     with jax.set_mesh(mesh):
         lowered = advance.lower(carry, batch)
@@ -85,7 +96,6 @@ def compile_step(built, batch, mesh, *, name='', missing=None) -> Plan:
     started = time.monotonic()
     compiled = lowered.compile()
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
-    parts = sharding.batch_devices(mesh)
     return Plan(
         experiment=name,
         mesh=sharding.mesh_text(mesh),

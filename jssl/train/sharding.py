@@ -77,17 +77,22 @@ def place(batch, mesh: Mesh):
     def put(path, x):
         x = x if isinstance(x, jax.Array) else np.asarray(x)
         sharding = rows if x.ndim else everywhere
-        if x.ndim and x.shape[0] % parts:
-            raise Refusal(
-                f'batch{jax.tree_util.keystr(path)} has {x.shape[0]} rows, which do not divide'
-                f' over the {parts} data devices of mesh {mesh_text(mesh)};'
-                ' change --config.batch or --mesh'
-            )
+        check_rows(path, x.shape, parts, mesh)
         if jax.process_count() == 1:
             return jax.device_put(x, sharding)
         return jax.make_array_from_process_local_data(sharding, x)
 
     return jax.tree_util.tree_map_with_path(put, batch)
+
+
+def check_rows(path, shape: Sequence[int], parts: int, mesh: Mesh):
+    """Refuses an array of a batch whose rows cannot be cut into equal parts."""
+    if shape and shape[0] % parts:
+        raise Refusal(
+            f'batch{jax.tree_util.keystr(path)} has {shape[0]} rows, which do not divide'
+            f' over the {parts} data devices of mesh {mesh_text(mesh)};'
+            ' change --config.batch or --mesh'
+        )
 
 
 def state_shardings(mesh: Mesh, shapes, rules: Sequence[tuple[str, int]] = TENSOR_RULES):

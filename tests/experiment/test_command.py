@@ -70,6 +70,8 @@ def jssl(*arguments, module='jssl.experiment.command'):
         (['run', 'simclr_v2', 'cpu'], "'cpu' is not a flag"),
         (['list', '--family=contrast'], '--family=contrast has no experiments; the nearest is'),
         (['plan', 'simclr_v2', '--mesh=data'], '--mesh=data'),
+        (['plan', 'simclr_v2', '--config.bach=8'], 'the nearest is config.batch'),
+        (['plan', 'simvq', '--mesh=data:7'], 'rows, which do not divide over the 7 data devices'),
     ],
 )
 def test_refusals_are_one_line_and_exit_2(arguments, reason):

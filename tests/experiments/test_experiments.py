@@ -2,16 +2,20 @@
 
 import ast
 import dataclasses
+import functools
+import itertools
 import json
 import math
 import re
 
 import jax
+import numpy as np
 import pytest
 
-from jssl import train
+from jssl import data, train
 from jssl.experiment import Config, registry
 from jssl.experiment.context import Context
+from jssl.train.fit import _Loop
 
 ENTRIES = registry.entries()
 ALLOWED = {
@@ -31,9 +35,14 @@ ALLOWED = {
     'sklearn',
 }
 every = pytest.mark.parametrize('entry', ENTRIES, ids=lambda e: e.slug)
+LOAD = data.load
 
 
-def run_smoke(entry, folder, devices, **options):
+class Killed(BaseException):
+    """What a preempted machine does to a run."""
+
+
+def run_smoke(entry, folder, devices):
     module = registry.load(entry)
     ctx = Context(
         module.SMOKE,
@@ -43,9 +52,41 @@ def run_smoke(entry, folder, devices, **options):
         progress=False,
         log=lambda line: None,
         mesh=train.make_mesh('data:1', devices[:1]),
-        **options,
+        checkpoint={'every': None, 'seconds': None, 'keep': 1},
     )
     return module.run(module.SMOKE, ctx)
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory, devices):
+    """entry -> (report, folder) of a smoke run that nothing interrupts, each run once."""
+    return functools.cache(lambda slug: _whole(slug, tmp_path_factory.mktemp(slug), devices))
+
+
+def _whole(slug, folder, devices):
+    return run_smoke(registry.find(slug), folder, devices), folder
+
+
+def read_late(name, split, **options):
+    """A packaged set as if it lay on disk: records in place of columns."""
+    columns = LOAD(name, split, **options)
+    if set(columns) != {'image', 'label'}:
+        return columns
+    read = lambda i: {name: column[i] for name, column in columns.items()}
+    return data.Records(range(len(columns['label'])), read)
+
+
+def drawn(spec):
+    rng = np.random.default_rng(0)
+    if np.issubdtype(spec.dtype, np.floating):
+        return rng.uniform(0, 0.5, spec.shape).astype(spec.dtype)
+    return rng.integers(0, 200 if spec.dtype == np.uint8 else 2, spec.shape).astype(spec.dtype)
+
+
+def states(folder):
+    """{fit: digests of every leaf of its last state, step and history}."""
+    last = lambda fit: max((fit / 'digests').iterdir(), key=lambda f: int(f.name.split('.')[0]))
+    return {fit.name: last(fit).read_text() for fit in (folder / 'fits').iterdir()}
 
 
 @every
@@ -80,9 +121,9 @@ def test_presets(entry):
 
 
 @every
-def test_smoke_runs_end_to_end(entry, tmp_path, devices):
-    report = run_smoke(entry, tmp_path, devices)
-    saved = json.loads((tmp_path / 'report.json').read_text())
+def test_smoke_runs_end_to_end(entry, whole):
+    report, folder = whole(entry.slug)
+    saved = json.loads((folder / 'report.json').read_text())
     assert saved['slug'] == entry.slug
     assert saved['verdict'] in ('shown', 'not shown', 'inconclusive')
     assert len(report.rows) >= 2
@@ -91,14 +132,51 @@ def test_smoke_runs_end_to_end(entry, tmp_path, devices):
             finite = not isinstance(value, float) or math.isfinite(value)
             assert finite or name.startswith(('t_', 'ratio')), f'{name} is {value}'
     for figure in saved['figures']:
-        assert (tmp_path / figure).stat().st_size > 1000
+        assert (folder / figure).stat().st_size > 1000
+
+
+@every
+def test_a_killed_run_resumes_to_the_same_bits(entry, whole, tmp_path, devices, monkeypatch):
+    """Killed after a step of the fit in the middle; and its sets come as records, not columns."""
+    report, folder = whole(entry.slug)
+    monkeypatch.setattr(data, 'load', read_late)
+    begun, after = [], _Loop.after
+
+    def after_the_last_step(self, number, carry, metrics):
+        after(self, number, carry, metrics)
+        begun.extend({self.name} - set(begun))
+        if len(begun) > len(states(folder)) // 2:
+            self._save(number, carry)
+            self.store.wait()
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Loop, 'after', after_the_last_step)
+        with pytest.raises(Killed):
+            run_smoke(entry, tmp_path, devices)
+    resumed = run_smoke(entry, tmp_path, devices)
+    assert states(tmp_path) == states(folder)
+    untimed = lambda rows: [{k: v for k, v in row.items() if k != 'seconds'} for row in rows]
+    assert untimed(resumed.rows) == untimed(report.rows)
+
+
+@every
+def test_one_and_eight_devices_give_the_same_losses(entry, devices):
+    module = registry.load(entry)
+    init, step = module.build(module.SMOKE)
+    batch = jax.tree.map(drawn, module.inputs(module.SMOKE))
+    one, eight = (
+        train.fit(step, init, itertools.repeat(batch), steps=3, mesh=mesh, progress=False)[1]
+        for mesh in (train.make_mesh('data:1', devices[:1]), train.make_mesh('data:8', devices))
+    )
+    assert one.keys() == eight.keys()
+    for name, values in one.items():
+        np.testing.assert_allclose(eight[name], values, rtol=2e-4, atol=1e-5, err_msg=name)
 
 
 @every
 def test_paper_preset_has_shapes(entry):
     module = registry.load(entry)
-    if not hasattr(module, 'build'):
-        pytest.skip('trains no network')
     init, step = module.build(module.PAPER)
     state = jax.eval_shape(init, jax.random.key(0))
     key = jax.eval_shape(lambda: jax.random.key(0))
