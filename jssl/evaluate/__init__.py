@@ -21,10 +21,12 @@ from jssl.evaluate.conv_probe import conv_probe
 from jssl.evaluate.correlation import average_ranks, pearson, spearman
 from jssl.evaluate.delay import Delay, generalisation_delay
 from jssl.evaluate.features import features
+from jssl.evaluate.fewshot import few_shot
 from jssl.evaluate.frechet import frechet_distance
 from jssl.evaluate.kernel_alignment import kernel_alignment
 from jssl.evaluate.knn import knn
-from jssl.evaluate.linear_probe import fit_linear, linear_probe, linear_probe_sgd, mlp_probe
+from jssl.evaluate.linear_probe import fit_linear, linear_probe, linear_probe_sgd
+from jssl.evaluate.mlp_probe import mlp_probe
 from jssl.evaluate.overlap import box_overlap, mask_overlap
 from jssl.evaluate.rank import effective_rank, rankme, spectrum, stable_rank
 from jssl.evaluate.reconstruction import psnr, ssim
@@ -62,6 +64,7 @@ __all__ = [
     'effective_rank',
     'expected_calibration_error',
     'features',
+    'few_shot',
     'fit_linear',
     'fit_temperature',
     'fpr_at_tpr',

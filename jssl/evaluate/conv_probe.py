@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jssl.evaluate.linear_probe import _linear, _train
+from jssl.evaluate.classifier import affine, train_classifier
 from jssl.evaluate.score import Score
 from jssl.evaluate.split import check_split, share_right, standardised
 
@@ -83,7 +83,7 @@ def _logits(params, maps):
     h = jax.nn.relu(neighbourhoods(maps) @ first)
     for weights in hidden:
         h = jax.nn.relu(h @ weights)
-    return _linear(last, h.mean((1, 2)))
+    return affine(last, h.mean((1, 2)))
 
 
 @partial(jax.jit, static_argnames=('classes', 'width', 'steps', 'batch'))
@@ -112,5 +112,7 @@ def _probe(
     params = hidden, (jnp.zeros((width, classes)), jnp.zeros(classes))
     schedule = optax.cosine_decay_schedule(learning_rate, steps)
     optimiser = optax.adamw(schedule, weight_decay=weight_decay)
-    params = _train(order, _logits, params, optimiser, train_maps, train_y, steps, batch)
+    params = train_classifier(
+        order, _logits, params, optimiser, train_maps, train_y, steps=steps, batch=batch
+    )
     return _logits(params, test_maps)

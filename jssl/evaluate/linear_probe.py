@@ -1,4 +1,4 @@
-"""Classifiers trained on frozen features: how much of the labels can be read off them."""
+"""Linear classifiers trained on frozen features: how much of the labels can be read off them."""
 
 from functools import partial
 
@@ -8,18 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jssl.evaluate.classifier import affine, mean_cross_entropy, train_classifier
 from jssl.evaluate.score import Score
 from jssl.evaluate.split import check_split, hold_out, share_right, standardised
 from jssl.losses.arrays import widen
-
-
-def _linear(params, h):
-    weights, bias = params
-    return jnp.matmul(h, weights, precision='highest') + bias[None, :]
-
-
-def _cross_entropy(logits, y):
-    return optax.losses.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
 
 @partial(jax.jit, static_argnames='classes')
@@ -58,7 +50,7 @@ def fit_linear(
     h = widen(h)
 
     def objective(params):
-        return _cross_entropy(_linear(params, h), y) + l2 / 2 * jnp.square(params[0]).sum()
+        return mean_cross_entropy(affine(params, h), y) + l2 / 2 * jnp.square(params[0]).sum()
 
     optimiser = optax.lbfgs()
 
@@ -123,7 +115,7 @@ def linear_probe(
         rows = train_h[fit], train_y[fit], train_h[held]
         logits = [probe(*rows, l2=candidate) for candidate in l2]
         right = [share_right(z, train_y[held]) for z in logits]
-        surprise = [float(_cross_entropy(z, train_y[held])) for z in logits]
+        surprise = [float(mean_cross_entropy(z, train_y[held])) for z in logits]
         # Few held-out rows give many ties in accuracy: the likelihood decides between those.
         l2 = l2[np.lexsort((surprise, np.negative(right)))[0]]
     logits = probe(train_h, train_y, test_h, l2=l2)
@@ -135,7 +127,7 @@ def _probe(train_h, train_y, test_h, *, l2, iterations, classes, standardise):
     """Logits of the test set [M, C]."""
     train_h, test_h = standardised(train_h, test_h) if standardise else (train_h, test_h)
     params = fit_linear(train_h, train_y, classes=classes, l2=l2, iterations=iterations)
-    return _linear(params, test_h)
+    return affine(params, test_h)
 
 
 def linear_probe_sgd(
@@ -205,103 +197,7 @@ def _probe_sgd(
     params = jnp.zeros((train_h.shape[1], classes)), jnp.zeros(classes)
     schedule = optax.cosine_decay_schedule(learning_rate, steps)
     optimiser = optax.sgd(schedule, momentum, nesterov=True)
-    params = _train(key, _linear, params, optimiser, train_h, train_y, steps, batch)
-    return _linear(params, test_h)
-
-
-def _train(key, logits, params, optimiser, h, y, steps, batch):
-    """Parameters after `steps` minibatches of cross-entropy, in one scan."""
-    per_epoch = len(h) // batch
-
-    def loss(params, rows):
-        return _cross_entropy(logits(params, h[rows]), y[rows])
-
-    def step(carry, t):
-        params, state, order = carry
-        fresh = lambda: jax.random.permutation(jax.random.fold_in(key, t), len(h))
-        order = jax.lax.cond(t % per_epoch == 0, fresh, lambda: order)
-        rows = jax.lax.dynamic_slice(order, (t % per_epoch * batch,), (batch,))
-        updates, state = optimiser.update(jax.grad(loss)(params, rows), state, params)
-        return (optax.apply_updates(params, updates), state, order), None
-
-    carry = params, optimiser.init(params), jnp.arange(len(h))
-    return jax.lax.scan(step, carry, jnp.arange(steps))[0][0]
-
-
-def mlp_probe(
-    key,
-    train_h,
-    train_y,
-    test_h,
-    test_y,
-    *,
-    classes: int | None = None,
-    width: int = 512,
-    steps: int = 1000,
-    batch: int = 256,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 1e-4,
-    standardise: bool = True,
-) -> Score:
-    """Test accuracy of a network with one hidden layer: what is there, but not linearly.
-
-        argmax_c (relu(h U + a) W + b)_c, by AdamW with a cosine schedule to zero
-
-    Args:
-        key: random key of the parameters and of the order of the rows.
-        train_h: training features [N, D].
-        train_y: training labels [N].
-        test_h: test features [M, D].
-        test_y: test labels [M].
-        classes: number of classes; one more than the largest label when None.
-        width: number of hidden units.
-        steps: number of minibatches.
-        batch: rows per step, at most N.
-        learning_rate: rate at the first step.
-        weight_decay: AdamW's, relative to the learning rate.
-        standardise: whether features are standardised, with the training set's statistics.
-
-    Returns:
-        `Score` in [0, 1].
-
-    Reference: Designing and Interpreting Probes with Control Tasks (Hewitt and Liang, 2019).
-    """
-    classes = check_split(train_h, train_y, test_h, test_y, classes=classes)
-    logits = _probe_mlp(
-        *(key, train_h, train_y, test_h, learning_rate, weight_decay),
-        classes=classes,
-        width=width,
-        steps=steps,
-        batch=min(batch, len(train_h)),
-        standardise=standardise,
+    params = train_classifier(
+        key, affine, params, optimiser, train_h, train_y, steps=steps, batch=batch
     )
-    return Score(share_right(logits, test_y), 'mlp_probe/1')
-
-
-@partial(jax.jit, static_argnames=('classes', 'width', 'steps', 'batch', 'standardise'))
-def _probe_mlp(
-    key,
-    train_h,
-    train_y,
-    test_h,
-    learning_rate,
-    weight_decay,
-    *,
-    classes,
-    width,
-    steps,
-    batch,
-    standardise,
-):
-    train_h, test_h = standardised(train_h, test_h) if standardise else (train_h, test_h)
-    init_key, order_key = jax.random.split(key)
-    hidden = jax.nn.initializers.he_normal()(init_key, (train_h.shape[1], width))
-    params = (hidden, jnp.zeros(width)), (jnp.zeros((width, classes)), jnp.zeros(classes))
-
-    def logits(params, h):
-        return _linear(params[1], jax.nn.relu(_linear(params[0], h)))
-
-    schedule = optax.cosine_decay_schedule(learning_rate, steps)
-    optimiser = optax.adamw(schedule, weight_decay=weight_decay)
-    params = _train(order_key, logits, params, optimiser, train_h, train_y, steps, batch)
-    return logits(params, test_h)
+    return affine(params, test_h)
