@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jssl.losses.arrays import widen
+from jssl.losses.arrays import check_axes, widen
 
 
 def normalise(x: jax.Array, *, axis: int = -1, epsilon: float = 1e-12) -> jax.Array:
@@ -48,3 +48,43 @@ def cosine_similarity(a: jax.Array, b: jax.Array, *, epsilon: float = 1e-12) -> 
     if a.shape != b.shape:
         raise ValueError(f'b must have the shape of a, {a.shape}, got {b.shape}')
     return jnp.sum(normalise(a, epsilon=epsilon) * normalise(b, epsilon=epsilon), axis=-1)
+
+
+def cosine_matrix(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Cosines between all rows of two arrays, zero where one of them vanishes.
+
+        s_ij = cos(a_i, b_j)
+
+    Args:
+        a: rows [N, D].
+        b: rows [M, D].
+
+    Returns:
+        Cosines [N, M].
+
+    Reference: SimSiam (Chen & He, 2021), equation 1.
+    """
+    check_axes(a=(a, 'N D'), b=(b, 'M D'))
+    return jnp.matmul(normalise(a), normalise(b).T, precision='highest')
+
+
+def distance_matrix(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Euclidean distances between all rows of two arrays, with slope zero where rows coincide.
+
+        d_ij = |a_i - b_j|_2
+
+    By differences, so that a distance is as exact when it is small; memory grows with N M D.
+
+    Args:
+        a: rows [N, D].
+        b: rows [M, D].
+
+    Returns:
+        Distances [N, M].
+
+    Reference: FaceNet (Schroff et al., 2015).
+    """
+    check_axes(a=(a, 'N D'), b=(b, 'M D'))
+    square = jnp.square(widen(a)[:, None, :] - widen(b)[None, :, :]).sum(-1)
+    lives = square > 0
+    return jnp.where(lives, jnp.sqrt(jnp.where(lives, square, 1.0)), 0.0)

@@ -1,68 +1,18 @@
 """Every public function of jssl.losses as a row of one table, for the laws and the oracles.
 
 A case says how to draw arguments, which axis of each is the batch, and what the result is per row.
+Families whose oracles stand beside their cases: `pairs`.
 """
 
-import dataclasses
 import functools
-from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jssl import losses
 
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    loss: Callable
-    draw: Callable  # (random generator, batch) -> NumPy arguments
-    axes: tuple  # the batch axis of each argument, or None
-    rows: int | None = 1  # results per row of the batch; 0: a statistic of it; None: neither
-    cosine: tuple = ()  # arguments whose rows may be scaled without effect
-    least: int = 1  # the smallest batch that means something
-
-    @functools.cached_property
-    def live(self):
-        """Positions of the floating arguments: those that have a gradient."""
-        arguments = self.draw(np.random.default_rng(0), max(self.least, 2))
-        return tuple(i for i, a in enumerate(arguments) if np.issubdtype(a.dtype, np.floating))
-
-    def arguments(self, seed=0, batch=16):
-        return self.draw(np.random.default_rng(seed), batch)
-
-    def objective(self, *arguments):
-        """(sum of the result with fixed uneven weights, the result)."""
-        out = self.loss(*arguments)
-        weights = jnp.cos(jnp.arange(out.size, dtype=out.dtype)).reshape(out.shape)
-        return jnp.sum(weights * out), out
-
-    def value_and_gradient(self, *arguments):
-        """(result, gradients of the objective)."""
-        (_, out), gradients = jax.value_and_grad(self.objective, self.live, has_aux=True)(
-            *arguments
-        )
-        return out, gradients
-
-    @functools.cached_property
-    def gradient(self):
-        return jax.jit(self.value_and_gradient)
-
-
-def normal(*shapes):
-    """Draws normal arguments; 'B' stands for the batch. Whole numbers in a shape are sizes."""
-
-    def draw(random, batch):
-        sizes = [tuple(batch if n == 'B' else n for n in shape) for shape in shapes]
-        return tuple(random.normal(size=size).astype(np.float32) for size in sizes)
-
-    return draw
-
-
-def labelled(random, batch):
-    z, labels = random.normal(size=(batch, 5)), random.integers(0, 3, batch)
-    return z.astype(np.float32), labels.astype(np.int32)
+from . import pairs
+from .case import PAIR, Case, labelled, normal
 
 
 def coded(random, batch):
@@ -82,7 +32,6 @@ def ranked(random, batch):
 
 
 partial = functools.partial
-PAIR = normal(('B', 5), ('B', 5))
 PAIR_AND_QUEUE = normal(('B', 5), ('B', 5), (7, 5))
 BOTH, QUEUED = (0, 0), (0, 0, None)
 MAPS = normal(('B', 2, 3), ('B', 2, 3))
@@ -168,4 +117,5 @@ CASES = {
     'l2': Case(l2, normal(('B', 5), (5,)), (0, None), rows=0),
     'normalise': Case(losses.normalise, normal(('B', 5)), (0,), cosine=(0,)),
     'cosine_similarity': Case(losses.cosine_similarity, PAIR, BOTH, cosine=(0, 1)),
+    **pairs.CASES,
 }

@@ -11,6 +11,7 @@ import pytest
 from jssl import losses
 
 from .cases import CASES, l1, l2
+from .pairs import masked_sums
 
 every = pytest.mark.parametrize('case', CASES.values(), ids=CASES.keys())
 
@@ -142,6 +143,7 @@ def test_bfloat16_is_near_float32(case):
 
 
 ANY_SHAPE = (
+    masked_sums,
     l1,
     l2,
     losses.normalise,

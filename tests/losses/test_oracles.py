@@ -10,6 +10,7 @@ import math
 import numpy as np
 import pytest
 
+from . import pairs
 from .cases import CASES
 
 BATCH = 5
@@ -378,6 +379,7 @@ ORACLES = {
     'l2': l2,
     'normalise': normalise,
     'cosine_similarity': cosine_similarity,
+    **pairs.ORACLES,
 }
 
 
