@@ -40,6 +40,17 @@ from jssl.losses.pairs import (
     triplet_margin,
     tuplet_margin,
 )
+from jssl.losses.proxies import (
+    arcface,
+    cosface,
+    normalized_softmax,
+    p2s_grad,
+    proxy_anchor,
+    proxy_nca,
+    soft_triple,
+    sphereface,
+    sub_center_arcface,
+)
 from jssl.losses.ranking import pairwise_ranking
 from jssl.losses.reconstruction import masked_reconstruction, normalise_patches, patch_errors
 from jssl.losses.redundancy import barlow_twins, vicreg
@@ -49,10 +60,12 @@ from jssl.losses.spectral import multi_resolution_stft
 
 __all__ = [
     'angular',
+    'arcface',
     'barlow_twins',
     'batch_hard_triplet',
     'circle',
     'clip',
+    'cosface',
     'cosine_matrix',
     'cosine_regression',
     'cosine_similarity',
@@ -84,15 +97,22 @@ __all__ = [
     'non_saturating_generator',
     'normalise',
     'normalise_patches',
+    'normalized_softmax',
     'nt_xent',
+    'p2s_grad',
     'pair_contrastive',
     'pair_masks',
     'pairwise_ranking',
     'patch_errors',
+    'proxy_anchor',
+    'proxy_nca',
     'ranked_list',
     'siglip',
     'signal_to_noise',
     'smooth_ap',
+    'soft_triple',
+    'sphereface',
+    'sub_center_arcface',
     'sup_con',
     'swapped_prediction',
     'swav',

@@ -1,7 +1,7 @@
 """Every public function of jssl.losses as a row of one table, for the laws and the oracles.
 
 A case says how to draw arguments, which axis of each is the batch, and what the result is per row.
-Families whose oracles stand beside their cases: `pairs`.
+Families whose oracles stand beside their cases: `pairs`, `proxies`.
 """
 
 import functools
@@ -11,7 +11,7 @@ import numpy as np
 
 from jssl import losses
 
-from . import pairs
+from . import pairs, proxies
 from .case import PAIR, Case, labelled, normal
 
 
@@ -118,4 +118,5 @@ CASES = {
     'normalise': Case(losses.normalise, normal(('B', 5)), (0,), cosine=(0,)),
     'cosine_similarity': Case(losses.cosine_similarity, PAIR, BOTH, cosine=(0, 1)),
     **pairs.CASES,
+    **proxies.CASES,
 }

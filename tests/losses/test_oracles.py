@@ -10,7 +10,7 @@ import math
 import numpy as np
 import pytest
 
-from . import pairs
+from . import pairs, proxies
 from .cases import CASES
 
 BATCH = 5
@@ -380,6 +380,7 @@ ORACLES = {
     'normalise': normalise,
     'cosine_similarity': cosine_similarity,
     **pairs.ORACLES,
+    **proxies.ORACLES,
 }
 
 
