@@ -11,7 +11,7 @@ import numpy as np
 
 from jssl import losses
 
-from . import pairs, proxies
+from . import answers, noisy, pairs, proxies
 from .case import PAIR, Case, labelled, normal
 
 
@@ -119,4 +119,6 @@ CASES = {
     'cosine_similarity': Case(losses.cosine_similarity, PAIR, BOTH, cosine=(0, 1)),
     **pairs.CASES,
     **proxies.CASES,
+    **answers.CASES,
+    **noisy.CASES,
 }

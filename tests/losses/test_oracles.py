@@ -10,7 +10,7 @@ import math
 import numpy as np
 import pytest
 
-from . import pairs, proxies
+from . import answers, noisy, pairs, proxies
 from .cases import CASES
 
 BATCH = 5
@@ -381,6 +381,8 @@ ORACLES = {
     'cosine_similarity': cosine_similarity,
     **pairs.ORACLES,
     **proxies.ORACLES,
+    **answers.ORACLES,
+    **noisy.ORACLES,
 }
 
 

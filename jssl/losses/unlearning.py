@@ -1,0 +1,108 @@
+"""Losses that take knowledge away: on log-probabilities of answers, or on representations."""
+
+import jax
+import jax.numpy as jnp
+
+from jssl.losses.arrays import check_axes, widen
+
+
+def gradient_difference(forget: jax.Array, retain: jax.Array, *, weight: float = 1.0) -> jax.Array:
+    """Ascent on what is to be forgotten, descent on what is to be kept.
+
+        L_i = log p(forget_i) - weight log p(retain_i)
+
+    Args:
+        forget, retain: log-probabilities [B].
+        weight: of what is kept; 0 is plain gradient ascent.
+
+    Returns:
+        Loss of each pair [B]; without a lower bound.
+
+    Reference: Continual Learning and Private Unlearning (Liu et al., 2022).
+    """
+    check_axes(forget=(forget, 'B'), retain=(retain, 'B'))
+    return widen(forget) - weight * widen(retain)
+
+
+def npo(forget: jax.Array, reference: jax.Array, *, beta: float = 0.1) -> jax.Array:
+    """Ascent that fades as an answer becomes unlikely: the rejected half of DPO.
+
+        L_i = -2 / beta log sigma(-beta (log pi(y_i) - log ref(y_i)))
+
+    Args:
+        forget: log-probabilities of answers to forget [B].
+        reference: those of the model before unlearning [B], without gradient.
+        beta: 0 is the limit of plain ascent.
+
+    Returns:
+        Loss of each answer [B].
+
+    Reference: Negative Preference Optimization: From Catastrophic Collapse to Effective Unlearning
+    (Zhang et al., 2024).
+    """
+    check_axes(forget=(forget, 'B'), reference=(reference, 'B'))
+    ratio = widen(forget) - jax.lax.stop_gradient(widen(reference))
+    return -2 / beta * jax.nn.log_sigmoid(-beta * ratio)
+
+
+def simnpo(
+    forget: jax.Array, length: jax.Array, *, beta: float = 2.5, gamma: float = 0.0
+) -> jax.Array:
+    """NPO on mean log-probabilities, without a reference.
+
+        L_i = -2 / beta log sigma(-beta log pi(y_i) / |y_i| - gamma)
+
+    Args:
+        forget: log-probabilities of answers to forget [B].
+        length: their numbers of tokens [B].
+        beta: how soon the ascent fades.
+        gamma: margin.
+
+    Returns:
+        Loss of each answer [B].
+
+    Reference: Simplicity Prevails: Rethinking Negative Preference Optimization for LLM Unlearning
+    (Fan et al., 2024).
+    """
+    check_axes(forget=(forget, 'B'), length=(length, 'B'))
+    forget = widen(forget)
+    mean = forget / jnp.maximum(length, 1).astype(forget.dtype)
+    return -2 / beta * jax.nn.log_sigmoid(-beta * mean - gamma)
+
+
+def rmu(
+    forget: jax.Array,
+    retain: jax.Array,
+    frozen: jax.Array,
+    direction: jax.Array,
+    *,
+    coefficient: float = 6.5,
+    weight: float = 1200.0,
+) -> jax.Array:
+    """Representations of what is to be forgotten turned to one random direction, others held.
+
+        L_i = mean_t |f_it - c u|^2 + weight mean_t |r_it - frozen_it|^2
+
+    Args:
+        forget, retain: representations of one layer [B, T, D].
+        frozen: those of `retain` before unlearning [B, T, D], without gradient.
+        direction: u [D], of unit length, drawn once.
+        coefficient: c.
+        weight: of what is held.
+
+    Returns:
+        Loss of each pair [B].
+
+    Reference: The WMDP Benchmark: Measuring and Reducing Malicious Use With Unlearning (Li et al.,
+    2024).
+    """
+    check_axes(
+        forget=(forget, 'B T D'),
+        retain=(retain, 'B S D'),
+        frozen=(frozen, 'B S D'),
+        direction=(direction, 'D'),
+    )
+    control = coefficient * jax.lax.stop_gradient(widen(direction))[None, None]
+    held = widen(retain) - jax.lax.stop_gradient(widen(frozen))
+    square = lambda x: jnp.square(x).sum(2).mean(1)
+    return square(widen(forget) - control) + weight * square(held)
