@@ -1,7 +1,7 @@
 """Every public function of jssl.losses as a row of one table, for the laws and the oracles.
 
 A case says how to draw arguments, which axis of each is the batch, and what the result is per row.
-Families whose oracles stand beside their cases: `pairs`, `proxies`.
+Families whose oracles stand beside their cases have a file each.
 """
 
 import functools
@@ -11,7 +11,7 @@ import numpy as np
 
 from jssl import losses
 
-from . import answers, noisy, pairs, proxies
+from . import answers, noisy, pairs, proxies, spread, unlabelled
 from .case import PAIR, Case, labelled, normal
 
 
@@ -121,4 +121,6 @@ CASES = {
     **proxies.CASES,
     **answers.CASES,
     **noisy.CASES,
+    **spread.CASES,
+    **unlabelled.CASES,
 }

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import pytest
 
-from . import answers, noisy, pairs, proxies
+from . import answers, noisy, pairs, proxies, spread, unlabelled
 from .cases import CASES
 
 BATCH = 5
@@ -383,6 +383,8 @@ ORACLES = {
     **proxies.ORACLES,
     **answers.ORACLES,
     **noisy.ORACLES,
+    **spread.ORACLES,
+    **unlabelled.ORACLES,
 }
 
 
