@@ -15,6 +15,12 @@ from jssl.losses.adversarial import (
     non_saturating_discriminator,
     non_saturating_generator,
 )
+from jssl.losses.boxes import (
+    ciou,
+    diou,
+    giou,
+    set_matching,
+)
 from jssl.losses.classification import cross_entropy, entropy
 from jssl.losses.clustering import swapped_prediction, swav
 from jssl.losses.contrastive import (
@@ -25,6 +31,14 @@ from jssl.losses.contrastive import (
     nt_xent,
     siglip,
     sup_con,
+)
+from jssl.losses.diffusion import (
+    denoising,
+    denoising_target,
+    diffuse,
+    flow_path,
+    gaussian_kl,
+    min_snr,
 )
 from jssl.losses.distillation import cosine_regression, dino, dino_center, distil
 from jssl.losses.noisy import (
@@ -95,6 +109,13 @@ from jssl.losses.redundancy import (
     w_mse,
 )
 from jssl.losses.regularise import l1, l2
+from jssl.losses.segmentation import (
+    boundary,
+    dice,
+    focal,
+    lovasz_hinge,
+    tversky,
+)
 from jssl.losses.semisupervised import (
     fixmatch,
     flexmatch_thresholds,
@@ -121,6 +142,8 @@ __all__ = [
     'barlow_twins',
     'batch_hard_triplet',
     'batch_nuclear_norm',
+    'boundary',
+    'ciou',
     'circle',
     'class_confusion',
     'clip',
@@ -134,8 +157,13 @@ __all__ = [
     'cpo',
     'cross_entropy',
     'decoupled_contrastive',
+    'denoising',
+    'denoising_target',
+    'dice',
+    'diffuse',
     'dino',
     'dino_center',
+    'diou',
     'distance_matrix',
     'distil',
     'dpo',
@@ -147,10 +175,14 @@ __all__ = [
     'fast_ap',
     'fixmatch',
     'flexmatch_thresholds',
+    'flow_path',
+    'focal',
     'forward_correction',
     'freematch_thresholds',
+    'gaussian_kl',
     'generalized_cross_entropy',
     'generalized_lifted_structure',
+    'giou',
     'gradient_difference',
     'gradient_reversal',
     'hinge_discriminator',
@@ -164,10 +196,12 @@ __all__ = [
     'l1',
     'l2',
     'lifted_structure',
+    'lovasz_hinge',
     'margin',
     'masked_reconstruction',
     'mcr2',
     'mean_teacher',
+    'min_snr',
     'mmcr',
     'mmd',
     'multi_resolution_stft',
@@ -196,6 +230,7 @@ __all__ = [
     'rmu',
     'robust_dpo',
     'rrhf',
+    'set_matching',
     'sharpen',
     'siglip',
     'signal_to_noise',
@@ -215,6 +250,7 @@ __all__ = [
     'tico',
     'triplet_margin',
     'tuplet_margin',
+    'tversky',
     'uda',
     'vicreg',
     'w_mse',

@@ -28,6 +28,11 @@ def check_axes(**arguments: tuple[jax.Array, str]) -> None:
             )
 
 
+def axes_of(x: jax.Array) -> str:
+    """Words for the axes of an array of any rank, for `check_axes`: 'B D1 D2'."""
+    return ' '.join(['B', *(f'D{i}' for i in range(1, jnp.ndim(x)))])
+
+
 def widen(x: jax.Array) -> jax.Array:
     """The same numbers in float32, or in float64 if they are that already.
 

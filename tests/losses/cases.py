@@ -11,7 +11,7 @@ import numpy as np
 
 from jssl import losses
 
-from . import answers, noisy, pairs, proxies, spread, unlabelled
+from . import answers, denoisers, dense, noisy, pairs, proxies, spread, unlabelled
 from .case import PAIR, Case, labelled, normal
 
 
@@ -123,4 +123,6 @@ CASES = {
     **noisy.CASES,
     **spread.CASES,
     **unlabelled.CASES,
+    **dense.CASES,
+    **denoisers.CASES,
 }

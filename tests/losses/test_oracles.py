@@ -10,7 +10,7 @@ import math
 import numpy as np
 import pytest
 
-from . import answers, noisy, pairs, proxies, spread, unlabelled
+from . import answers, denoisers, dense, noisy, pairs, proxies, spread, unlabelled
 from .cases import CASES
 
 BATCH = 5
@@ -385,6 +385,8 @@ ORACLES = {
     **noisy.ORACLES,
     **spread.ORACLES,
     **unlabelled.ORACLES,
+    **dense.ORACLES,
+    **denoisers.ORACLES,
 }
 
 
