@@ -162,7 +162,8 @@ class Transformer(nn.Module):
 
     Unrolled, blocks are named block0, block1, ...: quicker on CPU. With `scan`, one block named
     `blocks` holds every parameter with a leading axis of length `depth`: one compilation for any
-    depth, for accelerators.
+    depth, for accelerators. With `remat` too, the backward pass keeps every block's input alone and
+    computes the rest again: much less memory for a third more work.
 
     Attention Is All You Need (Vaswani et al., 2017).
     """
@@ -175,6 +176,7 @@ class Transformer(nn.Module):
     causal: bool = False
     cross: bool = False
     scan: bool = False
+    remat: bool = False
     activation: Callable = nn.gelu
     layer_scale: float | None = None
     dropout: float = 0.0
@@ -231,8 +233,12 @@ class Transformer(nn.Module):
             drop_path=self.drop_path,
             dtype=self.dtype,
         )
+        if self.remat and not self.scan:
+            raise ValueError('remat=True needs scan=True')
         x = x.astype(self.dtype)
         if self.scan:
+            if self.remat:
+                layer = nn.remat(layer, prevent_cse=False)  # the loop itself prevents it
             scan = nn.scan(
                 layer,
                 variable_axes={'params': 0},

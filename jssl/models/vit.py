@@ -41,6 +41,7 @@ class ViT(nn.Module):
     dropout: float = 0.0
     drop_path: float = 0.0
     scan: bool = False
+    remat: bool = False
     dtype: jnp.dtype = jnp.float32
 
     @property
@@ -107,6 +108,7 @@ class ViT(nn.Module):
             dropout=self.dropout,
             drop_path=self.drop_path,
             scan=self.scan,
+            remat=self.remat,
             dtype=self.dtype,
             name='transformer',
         )(x, angles=angles, taps=taps, weights=weights, train=train)
@@ -145,21 +147,24 @@ class MaskedDecoder(nn.Module):
     full = mask_token everywhere; full[keep] = W visible; out = head(transformer(full + positions))
 
     Positions are the sine-cosine table of `grid`. Tokens in front of the visible patches (class,
-    registers) take part without a position and are dropped at the end.
+    registers) take part without a position and are dropped at the end. Several outputs have W and
+    the mask token in common, and a transformer and a head each.
 
     Masked Autoencoders Are Scalable Vision Learners (He et al., 2022); cross: CroCo
-    (Weinzaepfel et al., 2022).
+    (Weinzaepfel et al., 2022); several outputs: Bootstrap Masked Visual Modeling via Hard Patches
+    Mining (Wang et al., 2023).
     """
 
     width: int
     depth: int
     heads: int
     grid: tuple[int, ...]  # patches along each axis; N is their product
-    out: int  # values predicted for each patch
+    out: int | tuple[int, ...]  # values predicted for each patch
     _: dataclasses.KW_ONLY
     cross: bool = False
     mlp_ratio: float = 4.0
     scan: bool = False
+    remat: bool = False
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -170,7 +175,7 @@ class MaskedDecoder(nn.Module):
         *,
         context: jax.Array | None = None,
         train: bool = False,
-    ) -> jax.Array:
+    ) -> jax.Array | tuple[jax.Array, ...]:
         """Predicts all patches.
 
         Args:
@@ -180,7 +185,7 @@ class MaskedDecoder(nn.Module):
           train: changes nothing.
 
         Returns:
-          [B, N, out].
+          [B, N, out], or a tuple of these.
         """
         chex.assert_rank([tokens, keep], [3, 2])
         prefix = tokens.shape[1] - keep.shape[1]
@@ -195,17 +200,24 @@ class MaskedDecoder(nn.Module):
             keep, x[:, prefix:]
         )
         x = jnp.concatenate([x[:, :prefix], full + table[None]], axis=1)
-        x = Transformer(
-            self.width,
-            self.depth,
-            self.heads,
-            mlp_ratio=self.mlp_ratio,
-            cross=self.cross,
-            scan=self.scan,
-            dtype=self.dtype,
-            name='transformer',
-        )(x, context=context, train=train)
-        return nn.Dense(self.out, dtype=self.dtype, name='head')(x[:, prefix:])
+
+        def decode(out, number=''):
+            y = Transformer(
+                self.width,
+                self.depth,
+                self.heads,
+                mlp_ratio=self.mlp_ratio,
+                cross=self.cross,
+                scan=self.scan,
+                remat=self.remat,
+                dtype=self.dtype,
+                name=f'transformer{number}',
+            )(x, context=context, train=train)
+            return nn.Dense(out, dtype=self.dtype, name=f'head{number}')(y[:, prefix:])
+
+        if isinstance(self.out, int):
+            return decode(self.out)
+        return tuple(decode(out, i) for i, out in enumerate(self.out))
 
 
 vit_tiny = partial(ViT, width=192, depth=12, heads=3)

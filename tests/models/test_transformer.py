@@ -134,6 +134,25 @@ def test_scanned_blocks_start_different():
     assert np.abs(kernel[0] - kernel[1]).max() > 0.01
 
 
+def test_remat_changes_memory_alone(draw):
+    x, found = np.ones((4, 16, 8), 'f'), []
+    for remat in (False, True):
+        module = models.Transformer(8, 12, 2, dropout=0.5, scan=True, remat=remat)
+        variables = draw(module, x)
+
+        def loss(variables, module=module):
+            y = module.apply(variables, x, train=True, rngs={'dropout': jax.random.key(1)})
+            return (y**2).sum()
+
+        compiled = jax.jit(jax.grad(loss)).lower(variables).compile()
+        found.append((compiled(variables), compiled.memory_analysis().temp_size_in_bytes))
+    (plain, room), (again, less) = found
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), plain, again)
+    assert less < room / 2
+    with pytest.raises(ValueError, match='scan'):
+        models.Transformer(8, 1, 2, remat=True).init(jax.random.key(0), x)
+
+
 def test_taps_weights_and_contexts(draw):
     module = models.Transformer(8, 2, 2, cross=True)
     variables = draw(module, X, context=CONTEXT)

@@ -135,6 +135,24 @@ def test_the_decoder_does_not_see_the_order_of_keep(draw):
         module.init(jax.random.key(0), tokens[:, :2], KEEP, context=context)
 
 
+def test_several_outputs_share_the_embedding_and_the_mask_token(draw):
+    tokens = RNG.normal(size=(2, 1 + 3, 5)).astype('f')
+    both, single = (
+        models.MaskedDecoder(8, 1, 2, (6,), (4, 3)),
+        models.MaskedDecoder(8, 1, 2, (6,), 3),
+    )
+    params = draw(both, tokens, KEEP)['params']
+    first, second = both.apply({'params': params}, tokens, KEEP)
+    assert (first.shape, second.shape) == ((2, 6, 4), (2, 6, 3))
+    shared = {name: params[name] for name in ('embed', 'mask_token')}
+    own = {name: params[f'{name}1'] for name in ('transformer', 'head')}
+    alone = single.apply({'params': shared | own}, tokens, KEEP)
+    np.testing.assert_allclose(second, alone, atol=1e-5)
+    moved = {name: jax.tree.map(jnp.ones_like, params[name]) for name in ('transformer0', 'head0')}
+    again = both.apply({'params': params | moved}, tokens, KEEP)[1]
+    np.testing.assert_array_equal(second, again)
+
+
 # Dosovitskiy et al. count one more position, the class token's (768 values for ViT-B/16, 85,798,656
 # in all): here the class token, itself learned, stands for both.
 SIZES = [
