@@ -1,43 +1,93 @@
 """Data: sets by name, streams of batches, augmentation on the device, masks, few labels."""
 
-from jssl.data import augment, clips, forgetting, photos, shapes, tones
+from jssl.data import (
+    augment,
+    bags,
+    clips,
+    continual,
+    corruptions,
+    domains,
+    forgetting,
+    generated,
+    imbalance,
+    noise,
+    packaged,
+    photos,
+    shapes,
+    tokens,
+    tones,
+)
 from jssl.data.batches import Stream, batches, epoch
 from jssl.data.forgetting import resized
-from jssl.data.labels import ClassTable, Episodes, class_balanced, class_table, episodes
-from jssl.data.masking import block_mask, hard_patch_mask, random_mask
+from jssl.data.labels import (
+    ClassTable,
+    Episodes,
+    Tasks,
+    class_balanced,
+    class_table,
+    episodes,
+    tasks,
+)
+from jssl.data.masking import (
+    Blocks,
+    block_mask,
+    context_and_targets,
+    hard_patch_mask,
+    random_mask,
+    region_mask,
+    scribble_mask,
+    span_mask,
+)
 from jssl.data.readers import stratified_split
 from jssl.data.records import Column, Records, columns, rows, with_columns
-from jssl.data.sources import SETS, ImageSet, describe, load, missing, spec
+from jssl.data.resident import resident
+from jssl.data.sources import SETS, describe, load, missing, spec
 
 __all__ = [
     'SETS',
+    'Blocks',
     'ClassTable',
     'Column',
     'Episodes',
-    'ImageSet',
     'Records',
     'Stream',
+    'Tasks',
     'augment',
+    'bags',
     'batches',
     'block_mask',
     'class_balanced',
     'class_table',
     'clips',
     'columns',
+    'context_and_targets',
+    'continual',
+    'corruptions',
     'describe',
+    'domains',
     'episodes',
     'epoch',
     'forgetting',
+    'generated',
     'hard_patch_mask',
+    'imbalance',
     'load',
     'missing',
+    'noise',
+    'packaged',
     'photos',
     'random_mask',
+    'region_mask',
+    'resident',
     'resized',
     'rows',
+    'scribble_mask',
     'shapes',
+    'span_mask',
     'spec',
     'stratified_split',
+    'tasks',
+    'tokens',
     'tones',
     'with_columns',
 ]

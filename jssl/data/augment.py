@@ -403,30 +403,33 @@ def multi_crop(
     sizes: Sequence[Size] = (224, 96),
     counts: Sequence[int] = (2, 6),
     scales: Sequence[tuple[float, float]] = ((0.14, 1.0), (0.05, 0.14)),
+    augment: Callable = random_resized_crop,
 ) -> list[jax.Array]:
     """Cuts several views of several sizes out of each image.
+
+    An image's views lie side by side, so that an array that is split over images stays so.
 
     Args:
       key: random key.
       images: [B, H, W, C].
       sizes: of each kind of view.
-      counts: how many of each kind.
+      counts: n, how many of each kind.
       scales: range of the crop's area of each kind.
+      augment: (key, images, *, size, scale) -> images of this size: a crop alone, or `simclr`.
 
     Returns:
-      sum(counts) arrays [B, h, w, C], those of the first kind first.
+      One array [B, n, h, w, C] for each kind.
 
     Unsupervised Learning of Visual Features by Contrasting Cluster Assignments (Caron et al.,
     2020).
     """
     if not len(sizes) == len(counts) == len(scales):
         raise ValueError(f'sizes, counts, scales must be as many: {sizes}, {counts}, {scales}')
-    kinds = [kind for *kind, count in zip(sizes, scales, counts, strict=True) for _ in range(count)]
-    keys = jax.random.split(key, len(kinds))
-    return [
-        random_resized_crop(k, images, size=size, scale=scale)
-        for k, (size, scale) in zip(keys, kinds, strict=True)
-    ]
+    keys, kinds = jax.random.split(key, len(sizes)), []
+    for k, size, n, scale in zip(keys, sizes, counts, scales, strict=True):
+        views = augment(k, jnp.repeat(images, n, axis=0), size=size, scale=scale)
+        kinds.append(views.reshape(-1, n, *views.shape[1:]))
+    return kinds
 
 
 def rotate90(images: jax.Array, turns: jax.Array) -> jax.Array:

@@ -1,5 +1,6 @@
-"""Few labels: balanced budgets of them, and few-shot episodes."""
+"""Few labels: balanced budgets of them, few-shot episodes and tasks."""
 
+import functools
 from typing import NamedTuple
 
 import chex
@@ -69,6 +70,7 @@ class Episodes(NamedTuple):
     classes: jax.Array  # int32 [E, ways], places in the class table
 
 
+@functools.partial(jax.jit, static_argnames=('ways', 'shots', 'queries', 'episodes'))
 def episodes(
     key: jax.Array,
     table: ClassTable,
@@ -111,6 +113,68 @@ def episodes(
         return Episodes(rows[:, :shots], rows[:, shots:], chosen.astype(jnp.int32))
 
     return jax.vmap(draw)(jax.random.split(key, episodes))
+
+
+class Tasks(NamedTuple):
+    """Few-shot tasks as rows of N = ways (shots + queries) examples, the labelled ones first."""
+
+    rows: jax.Array  # int32 [E, N], of the data set
+    labels: jax.Array  # int32 [E, N], the place along the ways
+    known: jax.Array  # int32 [E, N], the same, but -1 for queries
+
+
+def tasks(
+    key: jax.Array,
+    labels: np.ndarray,
+    *,
+    ways: int = 5,
+    shots: int = 1,
+    queries: int = 15,
+    tasks: int = 600,
+    concentration: float | None = None,
+) -> Tasks:
+    """Draws few-shot tasks for transduction, whose queries may be uneven.
+
+        class of a query ~ Categorical(p),  p ~ Dirichlet(concentration, ..., concentration)
+
+    Args:
+      key: random key.
+      labels: integers [M] of the data set, with shots + queries examples of every class, or with
+        shots + ways queries where they are uneven.
+      ways: classes of a task.
+      shots: labelled examples of a class.
+      queries: examples to classify, in the mean of the classes.
+      tasks: E.
+      concentration: None gives every class as many queries; the smaller, the less even.
+
+    Returns:
+      `Tasks`; no example is twice in a task.
+
+    Realistic Evaluation of Transductive Few-Shot Learning (Veilleux et al., 2021), 2 for uneven.
+    """
+    most = queries if concentration is None else ways * queries
+    table = class_table(labels, at_least=shots + most)
+    return _tasks(key, table, concentration, ways, shots, queries, most, tasks)
+
+
+@functools.partial(jax.jit, static_argnames=('ways', 'shots', 'queries', 'most', 'count'))
+def _tasks(key, table, concentration, ways, shots, queries, most, count):
+    of_rows, of_shares, of_classes = jax.random.split(key, 3)
+    drawn = episodes(of_rows, table, ways=ways, shots=shots, queries=most, episodes=count)
+    given = jnp.repeat(jnp.arange(ways, dtype=jnp.int32), shots)
+    truth = jnp.repeat(jnp.arange(ways, dtype=jnp.int32), queries)
+    given, truth = (jnp.broadcast_to(y, (count, len(y))) for y in (given, truth))
+    query = drawn.query.reshape(count, -1)
+    if concentration is not None:
+        shares = jax.random.dirichlet(of_shares, jnp.full(ways, concentration), (count, 1))
+        truth = jax.random.categorical(of_classes, jnp.log(shares), shape=truth.shape)
+        places = jnp.arange(ways * queries)[None, :]
+        query = drawn.query[jnp.arange(count)[:, None], truth, places]
+    return Tasks(
+        jnp.concatenate([drawn.support.reshape(count, -1), query], axis=1),
+        jnp.concatenate([given, truth.astype(jnp.int32)], axis=1),
+        jnp.concatenate([given, jnp.full_like(given, -1, shape=query.shape)], axis=1),
+    )
 
 
 def _by_class(labels) -> dict[int, np.ndarray]:

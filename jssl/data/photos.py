@@ -6,14 +6,16 @@ are shared by all patches: a patch covers a half, a quarter or an eighth of the 
 
 Licences, as the two packages state them:
   CC0 or public domain   astronaut, brick, camera, chelsea, coffee, grass, gravel,
-                         hubble_deep_field, retina, rocket
+                         hubble_deep_field, retina, rocket, text
   no known restrictions  coins, immunohistochemistry
   CC BY 2.0              china (danielbuechele), flower (vultilion)
+  none stated            motorcycle_left, motorcycle_right (Middlebury stereo datasets, 2014)
 """
 
 import functools
 import importlib.util
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -33,10 +35,12 @@ FILES = {
     'gravel': ('skimage', 'data/gravel.png'),
     'hubble_deep_field': ('skimage', 'data/hubble_deep_field.jpg'),
     'immunohistochemistry': ('skimage', 'data/ihc.png'),
+    'motorcycle_left': ('skimage', 'data/motorcycle_left.png'),
+    'motorcycle_right': ('skimage', 'data/motorcycle_right.png'),
     'retina': ('skimage', 'data/retina.jpg'),
     'rocket': ('skimage', 'data/rocket.jpg'),
+    'text': ('skimage', 'data/text.png'),
 }
-NAMES = tuple(FILES)
 SPLITS = {
     'train': (
         *('astronaut', 'brick', 'camera', 'china'),
@@ -45,19 +49,23 @@ SPLITS = {
     'validation': ('flower', 'grass', 'hubble_deep_field'),
     'test': ('chelsea', 'gravel', 'retina'),
 }
+NAMES = tuple(sorted(name for names in SPLITS.values() for name in names))
 ROOM = 1.5  # shorter side of a photograph over the side of a patch, so that patches differ
 ZOOMS = 3
 
 
-def photographs() -> dict[str, np.ndarray]:
+def photographs(names: Sequence[str] = NAMES) -> dict[str, np.ndarray]:
     """Reads the packaged photographs and textures.
 
+    Args:
+      names: keys of `FILES`; those of the splits if not given.
+
     Returns:
-      {name: uint8 [H, W, 3] in colour or [H, W] in grey}, in the order of `NAMES`; read-only.
+      {name: uint8 [H, W, 3] in colour or [H, W] in grey}, in the order of `names`; read-only.
 
     scikit-image: image processing in Python (van der Walt et al., 2014).
     """
-    return {name: _read(name) for name in NAMES}
+    return {name: _read(name) for name in names}
 
 
 def patches(split: str, count: int, size: int, *, seed: int = 0) -> np.ndarray:

@@ -94,13 +94,6 @@ def _columns(image, label, split):
     return {'image': image[rows], 'label': label[rows].astype(np.int32)}
 
 
-def shapes(split: str, **options) -> dict[str, np.ndarray]:
-    """Drawn shapes: see `jssl.data.shapes.dataset` for the options."""
-    from jssl.data.shapes import dataset
-
-    return dataset(split, **options)
-
-
 def npz(path: str | os.PathLike, split: str) -> dict[str, np.ndarray]:
     """Arrays of an npz file, or of `split`.npz in a folder of such files.
 

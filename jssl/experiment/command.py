@@ -1,10 +1,11 @@
-"""The command line: `jssl list|run|show|plan`, and `main()` for an experiment run as a module."""
+"""The command line: `jssl list|show|run|plan|data`, and `main()` for an experiment's own module."""
 
 import json
 import os
 import pathlib
 import sys
 
+from jssl import sets
 from jssl.errors import Refusal
 from jssl.experiment import config as configs
 from jssl.experiment import registry
@@ -17,8 +18,12 @@ jssl: learning with few or no labels, a paper an experiment
   jssl run SLUG [--preset=cpu] [flags]   run one (jssl run SLUG --help lists its flags)
   jssl plan SLUG --mesh=data:256         compile its paper preset for that many devices, run nothing
                                          (--config.FIELD=VALUE changes it, as in run)
+  jssl data [--modality=image]           the data sets
+  jssl data NAME [--split=train] [--out=NAME.png]
+                                         its record, and a contact sheet of it
 
-SLUG is a file name under experiments/. All but run and plan answer without importing jax."""
+SLUG is a file name under experiments/. list, show and data answer without importing jax; a contact
+sheet takes what the set takes."""
 
 
 def main(arguments: list[str] | None = None):
@@ -64,10 +69,14 @@ def _command(arguments):
 
             own = {name: values[name] for name in known}
             print(planner.plan(entry, _changes(entry, values), **own))
+        case ['data', name, *flags] if not name.startswith('--'):
+            _sheet(name, **_flags(flags, {'split': None, 'out': None}))
+        case ['data', *flags]:
+            print(_listing(_flags(flags, {'modality': None})['modality']))
         case [('show' | 'run' | 'plan') as verb]:
             raise Refusal(f'{verb} needs the name of an experiment; `jssl list` shows them')
         case [verb, *_]:
-            verbs = ('list', 'show', 'run', 'plan')
+            verbs = ('list', 'show', 'run', 'plan', 'data')
             raise Refusal(
                 f'{verb!r} is not a command{configs.nearest(verb, verbs)}; see jssl --help'
             )
@@ -85,6 +94,40 @@ def _show(entry) -> str:
         f'measured {last["date"]} in {last["seconds"]:.0f} s at {last["commit"]}: {last["verdict"]}'
     )
     return '\n'.join([*lines, *(f'{c["verdict"]:>14}  {c["text"]}' for c in last['claims'])])
+
+
+def _listing(modality) -> str:
+    found = {known.modality for known in sets.table().values()}
+    if modality and modality not in found:
+        raise Refusal(f'--modality={modality} has no sets{configs.nearest(modality, found)}')
+    return sets.listing(modality)
+
+
+def _sheet(name, split, out):
+    """Prints the record of a set, then writes its contact sheet and prints where."""
+    known = sets.table().get(name)
+    split = split or (next(iter(known.sizes)) if known else 'train')
+    if known:
+        print(sets.record(known) + '\n', flush=True)
+    from jssl import data
+    from jssl.data import sheets
+
+    options = {}
+    if known and known.origin == 'drawn':
+        options = {'count': sheets.POINTS if known.modality == 'table' else sheets.ITEMS}
+    elif known and known.origin in ('tfds', 'folder'):
+        options = {'size': known.shape[0]}
+    found = data.load(name, split, **options)
+    file = pathlib.Path(out or f'{name.replace(":", "_").replace("/", "_")}.png')
+    if isinstance(found, data.Records):
+        found = data.columns(data.rows(found, slice(sheets.ITEMS)))
+    credit = sets.credit(known) if known else ''
+    figure = sheets.sheet(found, title=f'{name}, {split}', credit=credit)
+    try:
+        figure.savefig(file)
+    except (OSError, ValueError) as error:  # no such folder, no such format
+        raise Refusal(f'--out={file} cannot be written: {error}') from None
+    print(file)
 
 
 def _flags(arguments, defaults: dict) -> dict:

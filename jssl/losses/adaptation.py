@@ -117,8 +117,7 @@ def mutual_information(logits: jax.Array) -> jax.Array:
     return entropy(logits).mean() - entropy(jnp.log(jnp.maximum(mean, 1e-30)))[0]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def gradient_reversal(h: jax.Array, weight: float = 1.0) -> jax.Array:
+def gradient_reversal(h: jax.Array, *, weight: float = 1.0) -> jax.Array:
     """The same numbers forward; backward, the gradient turned round: for domain classifiers.
 
         f(h) = h,   df/dh = -weight
@@ -132,12 +131,7 @@ def gradient_reversal(h: jax.Array, weight: float = 1.0) -> jax.Array:
 
     Reference: Domain-Adversarial Training of Neural Networks (Ganin et al., 2016).
     """
-    return h
-
-
-gradient_reversal.defvjp(
-    lambda h, weight: (h, None), lambda weight, _, gradient: (-weight * gradient,)
-)
+    return _reversed(weight, h)
 
 
 def conditional_features(h: jax.Array, logits: jax.Array) -> jax.Array:
@@ -162,3 +156,11 @@ def conditional_features(h: jax.Array, logits: jax.Array) -> jax.Array:
 def _covariance(x):
     centred = x - x.mean(0, keepdims=True)
     return centred.T @ centred / max(1, x.shape[0] - 1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _reversed(weight, h):
+    return h
+
+
+_reversed.defvjp(lambda weight, h: (h, None), lambda weight, _, gradient: (-weight * gradient,))

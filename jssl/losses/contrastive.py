@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jssl.losses.arrays import check_axes, widen
 from jssl.losses.similarity import normalise
+from jssl.losses.tiles import by_rows, fold, tiles, unfold
 
 
 def info_nce(
@@ -91,7 +92,12 @@ def nt_xent(
 
 
 def decoupled_contrastive(
-    z1: jax.Array, z2: jax.Array, *, temperature: float = 0.1, sigma: float | None = None
+    z1: jax.Array,
+    z2: jax.Array,
+    *,
+    temperature: float = 0.1,
+    sigma: float | None = None,
+    chunk: int | None = None,
 ) -> jax.Array:
     """NT-Xent without the positive in the denominator (DCL), and with weighted positives (DCLW).
 
@@ -104,6 +110,7 @@ def decoupled_contrastive(
         z1, z2: projections of two views [B, D], B >= 2.
         temperature: tau; may be traced.
         sigma: width of the von Mises-Fisher weights (0.5 in the paper); None for DCL.
+        chunk: rows per tile, as in `info_nce`; None for all at once.
 
     Returns:
         Loss of each view [2B], those of z1 first.
@@ -117,16 +124,22 @@ def decoupled_contrastive(
     z = jnp.concatenate([z1, z2])
     rows, columns = _unit(z, 1 / temperature), _unit(z)
     image = jnp.arange(2 * batch) % batch
-    logits = jnp.where(image[:, None] == image[None, :], -jnp.inf, _products(rows, columns))
+
+    def others(rows, own):
+        logits = jnp.where(own[:, None] == image[None, :], -jnp.inf, _products(rows, columns))
+        return jax.nn.logsumexp(logits, axis=1)
+
     positive = _paired(rows, jnp.roll(columns, batch, axis=0))
     if sigma is not None:
         cosine = _paired(columns[:batch], columns[batch:])
         weights = 2 - batch * jax.nn.softmax(jax.lax.stop_gradient(cosine) / sigma)
         positive = jnp.tile(weights, 2) * positive
-    return jax.nn.logsumexp(logits, axis=1) - positive
+    return by_rows(others, (rows, image), chunk) - positive
 
 
-def sup_con(z: jax.Array, labels: jax.Array, *, temperature: float = 0.1) -> jax.Array:
+def sup_con(
+    z: jax.Array, labels: jax.Array, *, temperature: float = 0.1, chunk: int | None = None
+) -> jax.Array:
     """NT-Xent with every row of the same class as a positive.
 
         L_i = -1/|P_i| sum_{p in P_i} log exp(z_i.z_p / tau) / sum_{a != i} exp(z_i.z_a / tau)
@@ -138,6 +151,7 @@ def sup_con(z: jax.Array, labels: jax.Array, *, temperature: float = 0.1) -> jax
         z: projections [B, D]; for several views, concatenate them and repeat the labels.
         labels: classes [B], integer.
         temperature: tau; may be traced.
+        chunk: rows per tile, as in `info_nce`; None for all at once.
 
     Returns:
         Loss of each row [B].
@@ -145,19 +159,29 @@ def sup_con(z: jax.Array, labels: jax.Array, *, temperature: float = 0.1) -> jax
     Reference: Supervised Contrastive Learning (Khosla et al., 2020), L_out.
     """
     check_axes(z=(z, 'B D'), labels=(labels, 'B'), temperature=(temperature, ''))
-    logits = _products(_unit(z, 1 / temperature), _unit(z))
-    others = ~jnp.eye(z.shape[0], dtype=bool)
-    positives = others & (labels[:, None] == labels[None, :])
-    count = positives.sum(1)
-    # Not -inf: with a batch of one nothing is left, and -inf would become a NaN gradient.
-    denominator = jax.nn.logsumexp(jnp.where(others, logits, jnp.finfo(logits.dtype).min), axis=1)
-    numerator = jnp.where(positives, logits, 0.0).sum(1) / jnp.maximum(count, 1).astype(
-        logits.dtype
-    )
-    return jnp.where(count > 0, denominator - numerator, 0.0)
+    columns, number = _unit(z), jnp.arange(z.shape[0])
+
+    def of_rows(rows, own, index):
+        logits = _products(rows, columns)
+        others = index[:, None] != number[None, :]
+        positives = others & (own[:, None] == labels[None, :])
+        count = positives.sum(1)
+        # Not -inf: with a batch of one nothing is left, and -inf would become a NaN gradient.
+        left = jnp.where(others, logits, jnp.finfo(logits.dtype).min)
+        numerator = jnp.where(positives, logits, 0.0).sum(1)
+        mean = numerator / jnp.maximum(count, 1).astype(logits.dtype)
+        return jnp.where(count > 0, jax.nn.logsumexp(left, axis=1) - mean, 0.0)
+
+    return by_rows(of_rows, (_unit(z, 1 / temperature), labels, number), chunk)
 
 
-def clip(image: jax.Array, text: jax.Array, *, logit_scale: jax.Array | float) -> jax.Array:
+def clip(
+    image: jax.Array,
+    text: jax.Array,
+    *,
+    logit_scale: jax.Array | float,
+    chunk: int | None = None,
+) -> jax.Array:
     """Cross-entropy of matching images to texts and texts to images, halved.
 
         S = s image text^T;   L_i = (CE(S[i, :], i) + CE(S[:, i], i)) / 2
@@ -165,6 +189,7 @@ def clip(image: jax.Array, text: jax.Array, *, logit_scale: jax.Array | float) -
     Args:
         image, text: embeddings of pairs [B, D].
         logit_scale: s itself, a scalar. CLIP learns log s: pass exp(log s), 1 / 0.07 at the start.
+        chunk: rows per tile, as in `info_nce`; None for all at once.
 
     Returns:
         Loss of each pair [B].
@@ -173,9 +198,9 @@ def clip(image: jax.Array, text: jax.Array, *, logit_scale: jax.Array | float) -
     al., 2021).
     """
     check_axes(image=(image, 'B D'), text=(text, 'B D'), logit_scale=(logit_scale, ''))
-    logits = _products(_unit(image, logit_scale), _unit(text))
-    both = jax.nn.logsumexp(logits, axis=1) + jax.nn.logsumexp(logits, axis=0)
-    return both / 2 - jnp.diagonal(logits)
+    rows, columns = _unit(image, logit_scale), _unit(text)
+    both = [_row_logsumexp(*pair, chunk=chunk) for pair in ((rows, columns), (columns, rows))]
+    return sum(both) / 2 - _paired(rows, columns)
 
 
 def siglip(
@@ -184,6 +209,7 @@ def siglip(
     *,
     logit_scale: jax.Array | float,
     logit_bias: jax.Array | float,
+    chunk: int | None = None,
 ) -> jax.Array:
     """One binary decision for every image and every text: do they belong together?
 
@@ -193,6 +219,7 @@ def siglip(
         image, text: embeddings of pairs [B, D].
         logit_scale: s itself, a scalar. SigLIP learns log s: pass exp(log s), 10 at the start.
         logit_bias: b, a scalar; -10 at the start.
+        chunk: rows per tile, as in `info_nce`; None for all at once.
 
     Returns:
         Loss of each image over all texts [B]; its mean is the paper's loss.
@@ -205,9 +232,14 @@ def siglip(
         logit_scale=(logit_scale, ''),
         logit_bias=(logit_bias, ''),
     )
-    logits = _products(_unit(image, logit_scale), _unit(text)) + logit_bias
-    sign = 2 * jnp.eye(image.shape[0], dtype=logits.dtype) - 1
-    return -jax.nn.log_sigmoid(sign * logits).sum(1)
+    columns, number = _unit(text), jnp.arange(image.shape[0])
+
+    def of_rows(rows, index):
+        logits = _products(rows, columns) + logit_bias
+        own = index[:, None] == number[None, :]
+        return -jax.nn.log_sigmoid(jnp.where(own, logits, -logits)).sum(1)
+
+    return by_rows(of_rows, (_unit(image, logit_scale), number), chunk)
 
 
 def enqueue(queue: jax.Array, rows: jax.Array) -> jax.Array:
@@ -249,8 +281,6 @@ def _row_logsumexp(rows, columns, *, exclude_self=False, chunk=None):
     if chunk is None:
         index = jnp.arange(rows.shape[0]) if exclude_self else None
         return jax.nn.logsumexp(_logits(rows, index, columns), axis=1)
-    if chunk < 1:
-        raise ValueError(f'chunk must be at least 1, got {chunk}')
     return _tiled_logsumexp(rows, columns, exclude_self, chunk)
 
 
@@ -265,9 +295,9 @@ def _logits(rows, index, columns):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _tiled_logsumexp(rows, columns, exclude_self, chunk):
-    tiles = _tiles(rows, exclude_self, chunk)
-    out = jax.lax.map(lambda tile: jax.nn.logsumexp(_logits(*tile, columns), axis=1), tiles)
-    return _unfold(out, rows.shape[0])
+    parts = _tiles(rows, exclude_self, chunk)
+    out = jax.lax.map(lambda tile: jax.nn.logsumexp(_logits(*tile, columns), axis=1), parts)
+    return unfold(out, rows.shape[0])
 
 
 def _tiled_forward(rows, columns, exclude_self, chunk):
@@ -278,8 +308,8 @@ def _tiled_forward(rows, columns, exclude_self, chunk):
 def _tiled_backward(exclude_self, chunk, residuals, cotangent):
     """d/dr_i = g_i sum_j P_ij c_j and d/dc_j = sum_i g_i P_ij r_i, with P of one tile at a time."""
     rows, columns, out = residuals
-    tiles = _tiles(rows, exclude_self, chunk)
-    count = tiles[0].shape[0]
+    parts = _tiles(rows, exclude_self, chunk)
+    count = parts[0].shape[0]
 
     def step(column_gradient, inputs):
         tile, normaliser, g = inputs
@@ -290,9 +320,9 @@ def _tiled_backward(exclude_self, chunk, residuals, cotangent):
     column_gradient, row_gradient = jax.lax.scan(
         step,
         jnp.zeros(columns.shape, out.dtype),
-        (tiles, _fold(out, count), _fold(cotangent, count)),
+        (parts, fold(out, count), fold(cotangent, count)),
     )
-    row_gradient = _unfold(row_gradient, rows.shape[0])
+    row_gradient = unfold(row_gradient, rows.shape[0])
     return row_gradient.astype(rows.dtype), column_gradient.astype(columns.dtype)
 
 
@@ -301,21 +331,6 @@ _tiled_logsumexp.defvjp(_tiled_forward, _tiled_backward)
 
 def _tiles(rows, exclude_self, chunk):
     """(rows [T, chunk, D], their numbers [T, chunk] or None) of T tiles of at most chunk rows."""
-    count = -(-rows.shape[0] // chunk)
-    index = _fold(jnp.arange(rows.shape[0]), count) if exclude_self else None
-    return _fold(rows, count), index
-
-
-def _fold(x, count):
-    """[N, ...] -> [count, N / count, ...], padded with zeros.
-
-    Tile t takes rows t, t + count, ...: when rows are sharded, every device has its share of every
-    tile, and nothing moves.
-    """
-    padding = [(0, -x.shape[0] % count)] + [(0, 0)] * (x.ndim - 1)
-    return jnp.pad(x, padding).reshape(-1, count, *x.shape[1:]).swapaxes(0, 1)
-
-
-def _unfold(tiles, size):
-    """The inverse of `_fold`, without the padding."""
-    return tiles.swapaxes(0, 1).reshape(-1, *tiles.shape[2:])[:size]
+    count = tiles(rows.shape[0], chunk)
+    index = fold(jnp.arange(rows.shape[0]), count) if exclude_self else None
+    return fold(rows, count), index

@@ -59,7 +59,9 @@ def denoising_target(
     return noise if target == 'epsilon' else x0
 
 
-def denoising(prediction: jax.Array, target: jax.Array, weight: jax.Array | float = 1.0):
+def denoising(
+    prediction: jax.Array, target: jax.Array, *, weight: jax.Array | float = 1.0
+) -> jax.Array:
     """Weighted squared error, a mean over an example's numbers.
 
         L_i = w_i mean (prediction_i - target_i)^2

@@ -238,15 +238,29 @@ def test_solarize_inverts_the_bright():
     np.testing.assert_allclose(result, np.where(x >= 0.3, 1 - x, x), atol=1e-7)
 
 
-def test_two_views_and_multi_crop():
+def test_two_views():
     x1, x2 = augment.two_views(KEY, COLOUR, RANDOM['random_resized_crop'])
     assert x1.shape == x2.shape == (8, 8, 8, 3)
     assert not np.array_equal(x1, x2)
-    views = augment.multi_crop(
-        KEY, COLOUR, sizes=(8, (4, 6)), counts=(2, 3), scales=((0.3, 1), (0.05, 0.3))
-    )
-    assert [v.shape[1:3] for v in views] == [(8, 8)] * 2 + [(4, 6)] * 3
-    assert len({np.asarray(v).tobytes() for v in views}) == 5
+
+
+def test_multi_crop_keeps_the_views_of_an_image_together():
+    flat = jnp.broadcast_to(jnp.arange(8.0)[:, None, None, None], COLOUR.shape)
+    kinds = {'sizes': (8, (4, 6)), 'counts': (2, 3), 'scales': ((0.3, 1), (0.05, 0.3))}
+    large, small = augment.multi_crop(KEY, flat, **kinds)
+    assert large.shape == (8, 2, 8, 8, 3)
+    assert small.shape == (8, 3, 4, 6, 3)
+    for views in (large, small):  # image i has the value i everywhere
+        value = np.arange(8.0)[:, None, None, None, None]
+        np.testing.assert_allclose(views, np.broadcast_to(value, views.shape), rtol=1e-5)
+    large, small = augment.multi_crop(KEY, COLOUR, **kinds)
+    each = [np.asarray(v).tobytes() for views in (large, small) for v in views.swapaxes(0, 1)]
+    assert len(set(each)) == 5
+    # A kind gets its own size and area.
+    told = []
+    note = lambda key, x, *, size, scale: told.append((size, scale)) or x
+    augment.multi_crop(KEY, COLOUR, augment=note, **kinds)
+    assert told == [(8, (0.3, 1)), ((4, 6), (0.05, 0.3))]
     with pytest.raises(ValueError, match='as many'):
         augment.multi_crop(KEY, COLOUR, sizes=(8,), counts=(2, 3), scales=((0.3, 1),))
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jssl.data.labels import class_balanced, class_table, episodes
+from jssl.data.labels import class_balanced, class_table, episodes, tasks
 
 LABELS = np.repeat([3, 7, 8, 20], [9, 14, 11, 30])[np.random.default_rng(0).permutation(64)]
 
@@ -68,8 +68,38 @@ def test_jit_and_vmap():
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ValueError, match='class 3 has 9 examples, an episode takes 12'):
         class_table(LABELS, at_least=12)
+    with pytest.raises(ValueError, match='class 3 has 9 examples, an episode takes 11'):
+        tasks(jax.random.key(0), LABELS, ways=2, shots=1, queries=5, concentration=2.0)
     with pytest.raises(ValueError, match='4 classes'):
         episodes(jax.random.key(0), class_table(LABELS), ways=5, shots=1, queries=1)
+
+
+@pytest.mark.parametrize('concentration', [None, 2.0])
+def test_tasks_hold_each_example_once_with_its_own_class(concentration):
+    labels = np.repeat([2, 5, 9], 20)[np.random.default_rng(1).permutation(60)]
+    options = {'ways': 2, 'shots': 3, 'queries': 4, 'tasks': 50}
+    drawn = tasks(jax.random.key(0), labels, concentration=concentration, **options)
+    assert {leaf.shape for leaf in drawn} == {(50, 14)}
+    sizes = set()
+    for rows, truth, known in zip(*map(np.asarray, drawn), strict=True):
+        assert len(set(rows)) == 14
+        np.testing.assert_array_equal(truth[:6], [0, 0, 0, 1, 1, 1])
+        np.testing.assert_array_equal(known, [*truth[:6], *[-1] * 8])
+        classes = [set(labels[rows[truth == way]]) for way in (0, 1)]
+        assert [len(c) for c in classes] == [1, 1], 'a way is one class'
+        assert classes[0] != classes[1]
+        sizes.add(int((truth[6:] == 0).sum()))
+    assert sizes == {4} if concentration is None else len(sizes) > 4
+
+
+def test_shares_of_uneven_queries_are_dirichlet():
+    labels = np.repeat([0, 1, 2], 40)
+    options = {'ways': 3, 'shots': 1, 'queries': 10, 'tasks': 4000}
+    _, truth, _ = tasks(jax.random.key(3), labels, concentration=2.0, **options)
+    counts = np.asarray((truth[:, 3:] == 0).sum(1))
+    # Beta-binomial with n = 30, a = 2, b = 4: variance n a b (a + b + n) / ((a + b)^2 (a + b + 1)).
+    np.testing.assert_allclose(counts.mean(), 10, atol=0.4)
+    np.testing.assert_allclose(counts.var(), 30 * 2 * 4 * 36 / (36 * 7), rtol=0.08)
 
 
 def test_rows_index_arrays():

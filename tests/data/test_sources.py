@@ -1,8 +1,13 @@
 """Data sets by name: fixed disjoint splits, clear refusals, and no use of the network."""
 
+import ast
 import io
 import itertools
 import math
+import re
+import subprocess
+import sys
+import tomllib
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +15,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from jssl import data
+from jssl import data, sets
 from jssl.data import readers
 from jssl.errors import Refusal
 
@@ -112,27 +117,86 @@ def test_stratified_split_does_not_depend_on_the_order_of_the_rows():
         np.testing.assert_array_equal(rows, turn[other])
 
 
-def test_every_set_is_described_and_has_a_spec_without_data():
+def test_every_set_is_described_and_images_have_a_spec_without_data():
     for name, known in data.SETS.items():
-        assert name in data.describe(name)
+        assert set(known.sizes) == {'whole'} or set(SPLITS) <= set(known.sizes), name
+        assert all(known.sizes.values()), name
+        assert all((known.licence, known.description)), name
+        assert data.describe(name).startswith(f'{name}: {known.description}\n')
+        if known.shape is None:
+            continue
         spec = data.spec(name, 6)
         assert spec['image'].shape == (6, *known.shape)
         assert spec['image'].dtype == jnp.uint8
         assert (spec['label'].shape, spec['label'].dtype) == ((6,), jnp.int32)
-        assert set(SPLITS) <= set(known.sizes)
-    assert len(data.describe().splitlines()) == len(data.SETS)
+    assert len(data.describe().splitlines()) == 1 + len(data.SETS)
     assert data.spec('imagenet2012', 2, size=(96, 128))['image'].shape == (2, 96, 128, 3)
     assert data.spec('folder:anywhere', 2, size=32)['image'].shape == (2, 32, 32, 3)
     with pytest.raises(Refusal, match='size='):
         data.spec('tfds:beans', 2)
 
 
+def test_no_set_is_written_twice():
+    lines = sets.TABLE.read_text().splitlines()
+    assert sum(bool(line) and line[0] != '#' for line in lines) == len(data.SETS)
+
+
+def _named(tree, name):
+    """Functions or constants of that name in a module's text."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            yield node
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            yield ast.literal_eval(node.value)
+
+
+IN_MEMORY = [name for name, known in sets.table().items() if known.origin not in ('tfds', 'folder')]
+
+
+@pytest.mark.parametrize('name', IN_MEMORY)
+def test_the_register_agrees_with_the_modules(name):
+    known = data.SETS[name]
+    module, _, function = known.at.rpartition('.')
+    tree = ast.parse((sets.TABLE.parent / f'{module.replace(".", "/")}.py').read_text())
+    assert len(list(_named(tree, function))) == 1
+    if known.origin == 'drawn':
+        assert next(_named(tree, 'COUNTS'), known.sizes) == known.sizes
+        assert next(_named(tree, 'LICENCE'), known.licence) == known.licence
+
+
+def test_every_extra_brings_its_package():
+    project = tomllib.loads((sets.TABLE.parents[2] / 'pyproject.toml').read_text())['project']
+    for known in data.SETS.values():
+        wanted = project['optional-dependencies'][known.extra] if known.extra else ()
+        assert not known.extra or any(known.origin in package for package in wanted), known.name
+    core = {re.match(r'[\w-]+', line)[0] for line in project['dependencies']}
+    packages = {data.SETS[name].origin for name in IN_MEMORY if not data.SETS[name].extra}
+    assert {origin for origin in packages if '/' not in origin} - {'drawn'} <= core
+
+
+def test_a_set_without_its_package_names_the_extra(monkeypatch):
+    lost = data.SETS['mni152']._replace(origin='no-such-package')
+    monkeypatch.setitem(data.SETS, 'mni152', lost)
+    line = "mni152 needs the extra 'medical': pip install jssl[medical]"
+    assert data.missing('mni152') == line
+    with pytest.raises(Refusal, match=re.escape(line)):
+        data.load('mni152', 'train')
+
+
+def test_the_register_is_read_without_numpy():
+    code = (
+        'import sys\nfrom jssl import sets\nsets.listing()\n'
+        "assert not {'numpy', 'jax', 'jssl.data'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, '-c', code], check=True, cwd=sets.TABLE.parents[2])
+
+
 def test_parts_of_a_tfds_split_do_not_overlap():
     for name, known in data.SETS.items():
-        parts = getattr(known.load, 'keywords', {}).get('parts', {})
-        used = sorted(parts.values())
-        for one, two in itertools.pairwise(used):
-            assert one.split != two.split or one.stop <= two.start, name
+        assert not known.parts or known.parts.keys() == known.sizes.keys(), name
+        used = sorted(known.parts.values())
+        for (split, _, stop), (other, start, _) in itertools.pairwise(used):
+            assert split != other or stop <= start, name
 
 
 @pytest.mark.parametrize(

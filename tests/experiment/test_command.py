@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from jssl import sets
 from jssl.errors import Refusal
 from jssl.experiment import Config, command, registry
 from jssl.experiment.config import override
@@ -72,6 +73,10 @@ def jssl(*arguments, module='jssl.experiment.command'):
         (['plan', 'simclr_v2', '--mesh=data'], '--mesh=data'),
         (['plan', 'simclr_v2', '--config.bach=8'], 'the nearest is config.batch'),
         (['plan', 'simvq', '--mesh=data:7'], 'rows, which do not divide over the 7 data devices'),
+        (['data', 'digit'], "unknown data set 'digit': the nearest is 'digits'"),
+        (['data', '--modality=imag'], '--modality=imag has no sets; the nearest is image'),
+        (['data', '--modal=image'], 'the nearest is modality'),
+        (['data', 'digits', '--slit=test'], 'the nearest is split'),
     ],
 )
 def test_refusals_are_one_line_and_exit_2(arguments, reason):
@@ -85,7 +90,7 @@ def test_refusals_are_one_line_and_exit_2(arguments, reason):
 
 @pytest.mark.parametrize(
     'arguments',
-    [['--help'], ['list'], ['show', 'simclr_v2'], ['run', 'simclr_v2', '--help']],
+    [['--help'], ['list'], ['show', 'simclr_v2'], ['run', 'simclr_v2', '--help'], ['data']],
 )
 def test_answers_without_jax(arguments):
     code = (
@@ -99,7 +104,7 @@ def test_answers_without_jax(arguments):
         [sys.executable, '-c', code], cwd=registry.ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert 'simclr_v2' in done.stdout or arguments == ['--help']
+    assert {'--help': 'jssl plan', 'data': 'mnist5k'}.get(arguments[0], 'simclr_v2') in done.stdout
     assert time.monotonic() - started < 3  # 0.1 s; generous for a loaded machine
 
 
@@ -123,6 +128,51 @@ def test_help_of_a_module_does_not_import_it():
 def test_list_shows_every_file():
     done = jssl('list')
     assert done.stdout.count('\n') == len(registry.entries())
+
+
+def test_data_lists_sets_aligned_and_by_modality():
+    head, *lines = jssl('data').stdout.splitlines()
+    assert len(lines) == len(sets.table())
+    for name, known in sets.table().items():
+        (line,) = (line for line in lines if line.split()[0] == name)
+        assert line[head.index('modality') :].startswith(known.modality)
+        assert line[head.index('licence') :] == known.licence
+    texts = jssl('data', '--modality=text').stdout.splitlines()[1:]
+    wanted = [name for name, known in sets.table().items() if known.modality == 'text']
+    assert [line.split()[0] for line in texts] == wanted
+
+
+def test_data_writes_a_contact_sheet_and_says_where(tmp_path):
+    file = tmp_path / 'sheet.png'
+    done = jssl('data', 'digits', '--split=test', f'--out={file}')
+    assert done.returncode == 0, done.stderr
+    record, _, path = done.stdout.rstrip().rpartition('\n')
+    assert path == str(file)
+    assert file.read_bytes().startswith(b'\x89PNG')
+    for said in ('digits: handwritten', 'image', 'train 1,258', 'scikit-learn', 'BSD-3-Clause'):
+        assert said in record
+    lost = jssl('data', 'digits', f'--out={tmp_path}/none/sheet.png')
+    assert lost.returncode == 2
+    assert lost.stderr.startswith(f'jssl: --out={tmp_path}/none/sheet.png cannot be written')
+
+
+def test_data_of_a_set_that_is_not_on_disk_prints_its_record_first(tmp_path, monkeypatch):
+    monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
+    done = jssl('data', 'cifar10')
+    assert done.returncode == 2
+    assert done.stdout.startswith('cifar10: ten classes of objects')
+    assert 'tfds build cifar10' in done.stderr
+
+
+def test_credit_of_emoji_is_on_the_record_and_on_the_figure(tmp_path, monkeypatch, capsys):
+    import matplotlib.figure
+
+    drawn = []
+    monkeypatch.setattr(matplotlib.figure.Figure, 'savefig', lambda self, file: drawn.append(self))
+    command.main(['data', 'emoji', f'--out={tmp_path}/sheet.png'])
+    credit = 'Emoji: OpenMoji, CC BY-SA 4.0'
+    assert credit in capsys.readouterr().out
+    assert credit in drawn[0].get_supxlabel()
 
 
 def test_flags_reach_config_and_context(tmp_path, monkeypatch):

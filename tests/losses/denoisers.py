@@ -49,7 +49,7 @@ def gaussian_kl(live, _):
 
 
 def denoised(prediction, target, weight):
-    return losses.denoising(prediction, target, weight)
+    return losses.denoising(prediction, target, weight=weight)
 
 
 def moved(x0, x1, time):

@@ -129,7 +129,7 @@ def fixmatch_with(strong, weak, threshold):
 
 
 def half_reversed(h):
-    return losses.gradient_reversal(h, 0.5)
+    return losses.gradient_reversal(h, weight=0.5)
 
 
 def adaptive(confidence, shares, weak):
