@@ -275,7 +275,7 @@ def test_arguments_pass_unchanged(made):
 
 
 def test_whole_suite_runs_in_two_processes(made):
-    assert made.call('test')[0] == '<-n><2><--dist><loadfile>'
+    assert made.call('test')[0] == '<-n><2><--dist><loadgroup><--no-loadscope-reorder>'
 
 
 def test_lock_needs_uv(stage):
