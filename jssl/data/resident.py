@@ -1,7 +1,7 @@
 """A set that stays on the device: the host sends row numbers, and no example ever.
 
 stream = data.resident(columns, 256, seed=0)     # as data.batches(columns, 256, seed=0)
-fit(step, init, stream, steps=1000)              # `step` augments, in its own program
+fit(step, init, stream, steps=1000)              # gathers and steps in one program
 """
 
 import itertools
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jssl.data.batches import batches
@@ -37,7 +37,8 @@ def resident(
       fields: the columns to keep, by name; None keeps all.
 
     Returns:
-      A `Resident`: `stream[k]`, `iter(stream)`, `stream.iterate(start)`, as of `Stream`.
+      A `Resident`: `stream[k]`, `iter(stream)`, `stream.iterate(start)`, as of `Stream`; `fit`
+      takes its `rows` and gathers them inside the step.
 
     Grain (google-grain.readthedocs.io), whose order it keeps.
     """
@@ -58,37 +59,42 @@ class Resident:
 
     def __getitem__(self, k: int) -> dict[str, jax.Array]:
         """Batch k."""
-        return _gather(self._on(None), self.order[k]['row'])
+        return _gathered(self.held(None), self.order[k]['row'])
 
     def __iter__(self) -> Iterator[dict[str, jax.Array]]:
         return self.iterate()
 
     def iterate(self, start: int = 0, *, process: int = 0, processes: int = 1) -> Iterator[dict]:
-        """Batches start, start + 1, ...; of each, the rows of one process.
-
-        In a `jax.set_mesh` of one process every device holds the set, and gathers without asking
-        another; otherwise the first device does.
+        """Batches start, start + 1, ... on the first device; of each, the rows of one process.
 
         Args: as `Stream.iterate`.
         Returns: an iterator without end.
 
         Grain (google-grain.readthedocs.io).
         """
+        columns, rows = self.held(None), self.rows(start, process=process, processes=processes)
+        return (_gathered(columns, numbers) for numbers in rows)
+
+    def rows(self, start: int = 0, *, process: int = 0, processes: int = 1) -> Iterator[np.ndarray]:
+        """Row numbers int32 [B / processes] of the batches that `iterate` gathers."""
         if self.batch % processes or not 0 <= process < processes:
             raise ValueError(f'process {process} of {processes} for a batch of {self.batch}')
-        mesh, rows = jax.sharding.get_mesh(), self.batch // processes
-        columns = self._on(None if mesh.empty or processes > 1 else NamedSharding(mesh, P()))
+        count = self.batch // processes
         # No thread reads ahead: the row numbers of a batch take less time than to hand them over.
-        firsts = itertools.count(start * self.batch + process * rows, self.batch)
-        places = (np.arange(first, first + rows) for first in firsts)
-        return (_gather(columns, self.order.read(place)['row']) for place in places)
+        firsts = itertools.count(start * self.batch + process * count, self.batch)
+        return (self.order.read(np.arange(first, first + count))['row'] for first in firsts)
 
-    def _on(self, sharding):
+    def held(self, mesh: Mesh | None) -> dict[str, jax.Array]:
+        """The columns, whole on every device of a mesh; of None, on the first device."""
+        sharding = mesh and NamedSharding(mesh, P())
         if sharding not in self._placed:
             self._placed = {sharding: jax.device_put(self.columns, sharding)}
         return self._placed[sharding]
 
+    @staticmethod
+    def gather(columns: Mapping[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
+        """Rows int32 [B] of columns [N, ...]: a batch; pure, so that it may be part of a step."""
+        return {name: column[rows] for name, column in columns.items()}
 
-@jax.jit
-def _gather(columns, rows):
-    return {name: column[rows] for name, column in columns.items()}
+
+_gathered = jax.jit(Resident.gather)

@@ -65,7 +65,7 @@ def fit(
     options = store and _checkpoint(checkpoint)
     stream = _Stream(batches)
     mesh = _mesh(mesh, stream.rows)
-    abstract, advance = compiled_step(init, step, mesh, rules, key)
+    abstract, advance = compiled_step(init, step, mesh, rules, key, stream.gather)
     restored = store.restore(abstract) if store else None
     if restored:
         carry, history = restored
@@ -87,15 +87,18 @@ def fit(
     return carry['state'], loop.columns()
 
 
-def compiled_step(init, step, mesh, rules=sharding.TENSOR_RULES, key=None):
-    """(shapes and shardings of the loop's carry, the jitted `carry, batch -> carry, metrics`)."""
+def compiled_step(init, step, mesh, rules=sharding.TENSOR_RULES, key=None, gather=None):
+    """(shapes and shardings of the loop's carry, the jitted `carry, batch -> carry, metrics`).
+
+    With `gather`, the batch is gather(*batch), in the same program.
+    """
     key = jax.random.key(0) if key is None else key
     shapes = jax.eval_shape(_started(init) if callable(init) else _carry, *_given(init, key))
     shardings = sharding.state_shardings(mesh, shapes, rules)
     abstract = jax.tree.map(
         lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d), shapes, shardings
     )
-    return abstract, _advance(step, mesh, _Hashable(shardings))
+    return abstract, _advance(step, mesh, _Hashable(shardings), gather)
 
 
 # Experiments call `fit` with the same init and step for several seeds: these caches compile them
@@ -123,8 +126,9 @@ def _first(init, key, mesh, shardings):
 
 
 @functools.lru_cache(maxsize=16)
-def _advance(step, mesh, shardings):
+def _advance(step, mesh, shardings, gather):
     def advance(carry, batch):
+        batch = gather(*batch) if gather else batch
         key = jax.random.fold_in(carry['key'], carry['step'])
         state, metrics = step(carry['state'], batch, key)
         for name, value in metrics.items():
@@ -166,6 +170,7 @@ class _Stream:
     def __init__(self, batches):
         self.batches = batches
         self.rows = None
+        self.gather = getattr(batches, 'gather', None)  # of a set that lies on the device
         if isinstance(batches, Mapping):
             self.rows = _rows(batches)
         elif hasattr(batches, 'batch'):
@@ -187,8 +192,11 @@ class _Stream:
             return itertools.repeat(())
         if isinstance(self.batches, Mapping):
             return itertools.repeat(sharding.place(dict(self.batches), mesh))
+        position = {'process': jax.process_index(), 'processes': jax.process_count()}
+        if self.gather:
+            columns, rows = self.batches.held(mesh), self.batches.rows(start, **position)
+            return ((columns, sharding.place(numbers, mesh)) for numbers in rows)
         if hasattr(self.batches, 'iterate'):
-            position = {'process': jax.process_index(), 'processes': jax.process_count()}
             source = self.batches.iterate(start, **position)
         else:
             source = itertools.islice(iter(self.batches), start, None)

@@ -1,7 +1,6 @@
 """The device's stream: the host's stream, batch for batch, in `fit` too, on one device or eight."""
 
 import contextlib
-import itertools
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ import pytest
 from jssl import data
 from jssl.data.resident import resident
 from jssl.train import fit, make_mesh
+from jssl.train.sharding import place
 
 N = 37
 RNG = np.random.default_rng(0)
@@ -97,12 +97,13 @@ def test_each_may_resume_the_other(tmp_path):
     np.testing.assert_array_equal(run(host, 12, checkpoint=tmp_path), whole)
 
 
-def test_the_set_is_sent_once(devices):
-    device = resident(COLUMNS, 16, seed=0)
-    with jax.set_mesh(make_mesh('data:8', devices)):
-        batches = device.iterate()
-        assert len(next(batches)['image'].devices()) == 8
-        held = device._placed
-        list(itertools.islice(batches, 3))
-        next(device.iterate(7))
-    assert device._placed is held
+def test_the_set_is_sent_once_and_gathered_inside_the_step(devices, monkeypatch):
+    device, mesh = resident(COLUMNS, 16, seed=0), make_mesh('data:8', devices)
+    held = device.held(mesh)
+    assert all(len(column.devices()) == 8 for column in held.values())
+    monkeypatch.setitem(resident.__globals__, '_gathered', None)  # nothing is gathered outside
+    fit(step, init, device, steps=2, mesh=mesh, progress=False)
+    fit(step, init, device, steps=2, mesh=mesh, progress=False)
+    assert device.held(mesh) is held
+    shares = jax.jit(device.gather)(held, place(device.order[0]['row'], mesh))
+    assert shares['image'].sharding.shard_shape(shares['image'].shape)[0] == 2
