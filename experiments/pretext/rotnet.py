@@ -13,12 +13,13 @@ last block's are worse, and they are a better start where labels are few; figure
 same at every quarter turn leave nothing to predict and teach nothing.
 Differences from the paper:
   1. The cpu preset has drawn upright objects of 24 x 24 pixels, folded 2 x 2 into channels before
-  a narrow network of three blocks. 2. Every arm passes as many rows a step, 4 x batch: RotNet sees
-  fewer images than two turns or an autoencoder do. 3. The non-linear probe has one hidden layer,
-  not two; the convolutional one no batch norm; neither augments. 4. Few labels tune all blocks;
-  the paper freezes those it keeps. 5. A ridge regression of masks and boxes of drawn objects
-  stands for VOC. 6. No AlexNet, ImageNet, Places. 7. The random network has the data's statistics
-  in its batch norm.
+  a narrow network of three blocks, and digits, some of which look the same upside down. 2. As in
+  the paper a batch has as many images for every K, so fewer rows for a smaller K; the cpu preset's
+  rate is tuned for each. The arms without turns get 4 x as many images, RotNet's rows. 3. The
+  non-linear probe has one hidden layer, not two; the convolutional one no batch norm; neither
+  augments. 4. Few labels tune all blocks; the paper freezes those it keeps. 5. A ridge regression
+  of masks and boxes of drawn objects stands for VOC. 6. No AlexNet, ImageNet, Places. 7. The random
+  network has the data's statistics in its batch norm.
 
     python -m experiments.pretext.rotnet --preset=cpu
 """
@@ -27,34 +28,27 @@ import dataclasses
 import functools
 import itertools
 from dataclasses import replace
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from sklearn.linear_model import Ridge
 
 from jssl import data, evaluate, experiment, losses, models, train
 from jssl.data import augment
 from jssl.data.rotations import rotate45
-from jssl.evaluate.attention import attention_focus, attention_map
-from jssl.evaluate.conv_probe import conv_probe
-from jssl.evaluate.overlap import box_overlap, mask_overlap
 from jssl.experiment import Claim, Range, figures
 
 TURNS = {  # in eighths; other arms see images as they are
     'rotnet': (0, 2, 4, 6), 'rotnet-0-180': (0, 4), 'rotnet-90-270': (2, 6),
     'rotnet-8': (0, 1, 2, 3, 4, 5, 6, 7),
 }  # fmt: skip
-ARMS = {  # on which images; 'once' is on objects, with the first seed alone
+ARMS = {  # on which images
     'objects': ('random', 'rotnet', 'rotnet-0-180', 'autoencoder'),
     'symmetric': ('random', 'rotnet'),
-    'once': ('rotnet-90-270', 'rotnet-8', 'supervised'),
 }
-SHOWN = ('random', 'rotnet', 'supervised')  # in the picture, and with convolutional probes
-GROUP = 8  # rows of a batch that hold whole sets of 1, 2, 4 or 8 copies
+SHOWN = ('random', 'rotnet', 'supervised')  # in the picture, and with every probe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,16 +60,17 @@ class Config(experiment.Config):
     fold: int = 1  # pixels along a side that become channels of one
     blocks: int = 4  # table 1
     width: int = 192  # of the blocks, official configuration
-    batch: int = 128  # images of RotNet's batch, 4 rows each, section 3.1
+    batch: int = 128  # images, each at all its turns, section 3.1
     steps: int = 39_000  # 100 epochs, section 3.1
-    learning_rate: float = 0.1  # section 3.1; with few labels, official configuration
+    learning_rate: float = 0.1  # section 3.1
+    smaller_rate: float = 0.1  # of two turns and of labels, which have fewer rows; section 3.1
     autoencoder_rate: float = 0.1  # not in the paper
     drops: tuple[float, ...] = (0.3, 0.6, 0.8)  # rate / 5 after epochs 30, 60, 80 of 100
     weight_decay: float = 5e-4  # section 3.1
+    once: tuple[str, ...] = ('rotnet-90-270', 'rotnet-8', 'supervised')  # first seed, tables 2, 3
     labels: tuple[int, ...] = (20, 100, 400, 1000, 5000)  # of a class, figure 4
     kept: int = 2  # blocks that few labels start from, table 3
-    tune_batch: int = 128  # rows, official configuration
-    tune_steps: int = 39_000  # 100 epochs, official configuration
+    tune_batch: int = 128  # images with few labels, official configuration
     hidden: int = 200  # width of the non-linear probe, section 3.1
     probe_steps: int = 39_000  # 100 epochs, official configuration
     probe_batch: int = 128  # official configuration
@@ -83,12 +78,13 @@ class Config(experiment.Config):
 
 PAPER = Config()
 CPU = replace(
-    PAPER, data='shapes', size=24, fold=2, blocks=3, width=32, batch=32, steps=250, hidden=100,
-    labels=(10, 40, 160), tune_batch=32, tune_steps=300, probe_steps=300, probe_batch=256,
+    PAPER, data='shapes', size=24, drawn=3500, fold=2, blocks=3, width=24, batch=16, steps=500,
+    learning_rate=0.2, autoencoder_rate=0.2, drops=(0.5, 0.75, 0.9), labels=(10, 40, 160),
+    tune_batch=32, hidden=100, probe_steps=300, probe_batch=256,
 )  # fmt: skip
 SMOKE = replace(
-    CPU, seeds=1, drawn=96, width=4, batch=2, steps=2, hidden=4, labels=(1, 2), tune_batch=8,
-    tune_steps=1, probe_steps=2, probe_batch=48,
+    CPU, seeds=1, drawn=96, width=4, batch=2, steps=2, once=('rotnet-8',), hidden=4, labels=(1, 2),
+    tune_batch=8, probe_steps=2, probe_batch=48,
 )  # fmt: skip
 
 
@@ -102,99 +98,76 @@ class Network(nn.Module):
         config, x = self.config, models.space_to_depth(4 * x - 2, self.config.fold)
         blocks = models.NetworkInNetwork(config.blocks, width=config.width, name='blocks')
         h, maps = blocks(x, taps=True, train=train)
-        outputs = max(config.classes, GROUP)
-        logits = nn.Dense(outputs, kernel_init=nn.initializers.zeros, name='head')(h)
+        logits = nn.Dense(max(config.classes, 8), kernel_init=nn.initializers.zeros, name='head')(h)
         widths = (config.width,) * (3 if config.blocks > 3 else 2)  # as often as blocks pool
         made = models.Decoder(widths, channels=x.shape[-1], name='decoder')(maps[-1])
         return logits, maps, x, made
 
 
-class Task(NamedTuple):
-    """What an arm predicts from which copies, as numbers: one compiled step serves all arms."""
-
-    source: jax.Array  # [8] the image of its group that a row shows
-    eighths: jax.Array  # [8] that turn
-    outputs: jax.Array  # K
-    named: jax.Array  # whether the class is wanted, not the turn
-    rate: jax.Array  # of learning, at the start
-    steps: jax.Array
-
-
-def start(config, method, variables, *, steps=None):
-    """The state of an arm that goes on from a network's variables."""
-    turns, named, slots = np.array(TURNS.get(method, (0,))), method not in TURNS, np.arange(GROUP)
-    y = slots % len(turns)
-    rates = {'random': 0.0, 'autoencoder': config.autoencoder_rate}
-    rate = rates.get(method, config.learning_rate)
-    facts = config.classes if named else len(turns), named, rate, steps or config.steps
-    extra = variables['batch_stats'], Task(*map(jnp.asarray, (slots - y, turns[y], *facts)))
-    return train.create(variables['params'], optimiser(config), extra=extra)
-
-
-def optimiser(config):
-    return train.sgd(1.0, nesterov=True, weight_decay=config.weight_decay)
+@functools.partial(jax.jit, static_argnames='eighths')
+def copies(images, eighths):
+    """Every image at each of K turns [B K, S, S, C], side by side, and which turn y int32 [B K]."""
+    y = jnp.tile(jnp.arange(len(eighths)), len(images))
+    x, turns = jnp.repeat(images, len(eighths), axis=0), jnp.array(eighths)[y]
+    exact = not any(eighth % 2 for eighth in eighths)
+    return augment.rotate90(x, turns // 2) if exact else rotate45(x, turns), y
 
 
 @functools.lru_cache
-def untrained(config):
-    x = jnp.zeros((1, config.size, config.size, 3))
-    return jax.jit(lambda key: Network(config).init(key, x))
-
-
-def copies(task, images):
-    """Rows [B, S, S, C] of which each image that is used has one for every turn; y int32 [B]."""
-    groups = images.reshape(-1, GROUP, *images.shape[1:])
-    x = groups[:, task.source].reshape(images.shape)
-    turns = task.eighths, jnp.arange(GROUP) - task.source
-    eighths, y = (jnp.tile(a, len(groups)) for a in turns)
-    exact = lambda: augment.rotate90(x, eighths // 2)
-    return jax.lax.cond((eighths % 2).any(), lambda: rotate45(x, eighths), exact), y
-
-
-@functools.lru_cache
-def descent(config, reconstructs):
-    """The step of SGD, at a rate that the task tells."""
-
-    def loss_fn(params, stats, task, batch, key):
-        images = augment.flip(key, augment.to_float(batch['image']))
-        x, turn = copies(task, images)
-        variables, moves = {'params': params, 'batch_stats': stats}, ['batch_stats']
-        out, moved = Network(config).apply(variables, x, train=True, mutable=moves)
-        logits, _, x, made = out
-        if reconstructs:
-            return jnp.square(made - x).mean(), moved['batch_stats']
-        y = jnp.where(task.named, batch['label'], turn)
-        logits = jnp.where(jnp.arange(logits.shape[1])[None] < task.outputs, logits, -1e9)
-        return losses.cross_entropy(logits, y).mean(), moved['batch_stats']
-
-    def step(state, batch, key):
-        stats, task = state.extra
-        gradient = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, stats), grads = gradient(state.params, stats, task, batch, key)
-        updates, opt_state = optimiser(config).update(grads, state.opt_state, state.params)
-        rate = task.rate * 0.2 ** (state.step >= jnp.array(config.drops) * task.steps).sum()
-        params = optax.apply_updates(state.params, jax.tree.map(lambda u: rate * u, updates))
-        return train.State(params, opt_state, None, (stats, task), state.step + 1), {'loss': loss}
-
-    return step
-
-
 def build(config, method='rotnet'):
     """(init, step) of a pretext, or of the same network on labels ('supervised')."""
-    init = lambda key: start(config, method, untrained(config)(key))
-    return init, descent(config, method == 'autoencoder')
+    network, turns = Network(config), TURNS.get(method)
+    # The random network only finds the statistics that batch norm divides by.
+    rates = {'random': 0.0, 'autoencoder': config.autoencoder_rate}
+    rates |= dict.fromkeys(('rotnet-0-180', 'rotnet-90-270', 'supervised'), config.smaller_rate)
+    drops = tuple(int(share * config.steps) for share in config.drops)
+    rate = rates.get(method, config.learning_rate)
+    rate = train.schedules.step_decay(rate, drops, factor=0.2)
+    optimiser = train.sgd(rate, nesterov=True, weight_decay=config.weight_decay)
+
+    def init(key):
+        variables = network.init(key, jnp.zeros((1, config.size, config.size, 3)))
+        return train.create(variables['params'], optimiser, extra=variables['batch_stats'])
+
+    def loss_fn(params, state, batch, key):
+        x, y = augment.flip(key, augment.to_float(batch['image'])), batch['label']
+        if turns:
+            x, y = copies(x, turns)
+        variables = {'params': params, 'batch_stats': state.extra}
+        out, moved = network.apply(variables, x, train=True, mutable=['batch_stats'])
+        logits, _, x, made = out
+        if method == 'random':
+            loss = jnp.zeros(())
+        elif method == 'autoencoder':
+            loss = jnp.square(made - x).mean()
+        else:
+            answers = len(turns) if turns else config.classes
+            loss = losses.cross_entropy(logits[:, :answers], y).mean()
+        return loss, {}, moved['batch_stats']
+
+    return init, train.gradient_step(loss_fn, optimiser)
+
+
+@functools.lru_cache
+def start(config, seed):
+    """The state that all arms of a seed begin with."""
+    return jax.jit(build(config)[0])(jax.random.key(seed))
 
 
 def inputs(config):
-    return data.spec(config.data, 4 * config.batch, size=config.size)
+    return data.spec(config.data, config.batch, size=config.size)
 
 
 def pair(config, name, **options):
     """A set's training and test columns, in memory."""
     if name == 'shapes':
         options |= {'size': config.size, 'count': config.drawn}
-    sets = [data.load(name, split, **options) for split in ('train', 'test')]
-    return [s if isinstance(s, dict) else next(data.epoch(s, len(s))) for s in sets]
+    sets = [data.columns(data.load(name, split, **options)) for split in ('train', 'test')]
+    if name == 'mnist5k':
+        sets = [data.resized(s, (config.size, config.size, 1)) for s in sets]
+        sets = [s | {'image': np.repeat(np.uint8(255 * s['image']), 3, axis=3)} for s in sets]
+        sets[0] = data.rows(sets[0], slice(config.drawn))
+    return sets
 
 
 @functools.lru_cache
@@ -204,78 +177,72 @@ def forward(config):
 
 def read(config, state, images):
     """Logits, and the blocks' maps."""
-    variables = {'params': state.params, 'batch_stats': state.extra[0]}
+    variables = {'params': state.params, 'batch_stats': state.extra}
     return evaluate.features(jax.tree_util.Partial(forward(config), variables), images)
 
 
-def own_accuracy(config, state, images, labels):
-    """Accuracy on what an arm was trained for: every quarter turn of an image, or its class."""
-    task = jax.device_get(state.extra[1])
-    if not task.named:
-        labels = np.tile(np.arange(task.outputs), len(images))
-        images = np.repeat(images, task.outputs, axis=0)
-        images = np.asarray(jax.jit(augment.rotate90)(images, task.eighths[labels] // 2))
-    return evaluate.accuracy(read(config, state, images)[0][:, : task.outputs], labels)
+def probes(config, key, maps, labels, *, every):
+    """Accuracies of a non-linear probe, or of all three; maps and labels are (train, test)."""
+    (h, test_h), (y, test_y) = (flat(m) for m in maps), labels
+    options = {'classes': config.classes, 'steps': config.probe_steps, 'batch': config.probe_batch}
+    found = {'mlp': evaluate.mlp_probe(key, h, y, test_h, test_y, width=config.hidden, **options)}
+    if every:
+        options |= {'width': config.width, 'learning_rate': 0.01}
+        found['conv'] = evaluate.conv_probe(key, maps[0], y, maps[1], test_y, **options)
+        found['linear'] = evaluate.linear_probe(h, y, test_h, test_y, classes=config.classes)
+    return found
 
 
 def flat(x):
     return x.reshape(len(x), -1)
 
 
-def probes(config, key, maps, labels, convolve):
-    """Accuracies of a linear, a non-linear and a convolutional probe; maps are (train, test)."""
-    (h, test_h), (y, test_y) = map(flat, maps), labels
-    options = {'classes': config.classes, 'batch': config.probe_batch}
-    epochs = max(1, config.probe_steps * config.probe_batch // len(y))
-    linear = evaluate.linear_probe_sgd(key, h, y, test_h, test_y, epochs=epochs, **options)
-    options |= {'steps': config.probe_steps}
-    mlp = evaluate.mlp_probe(key, h, y, test_h, test_y, width=config.hidden, **options)
-    if not convolve:
-        return {'linear': linear, 'mlp': mlp}
-    options |= {'width': config.width, 'learning_rate': 0.01}
-    conv = conv_probe(key, maps[0], y, maps[1], test_y, **options)
-    return {'linear': linear, 'mlp': mlp, 'conv': conv}
+def measure(config, ctx, kind, method, sets, seed):
+    """Trains an arm on sets (train, test), tries it on its own task, and probes every block."""
+    labels, row = [s['label'] for s in sets], {'set': kind, 'method': method, 'seed': seed}
+    images = config.batch * (1 if method in TURNS else 4)
+    stream = data.batches(sets[0], images, seed=seed, fields=('image', 'label'))
+    steps = min(config.steps, 30) if method == 'random' else config.steps
+    step, name = build(config, method)[1], f'{kind}-{method}-{seed}'
+    state, _ = ctx.fit(step, start(config, seed), stream, steps=steps, seed=seed, name=name)
+    (_, maps), (_, test_maps) = (read(config, state, s['image']) for s in sets)
+    if method in ('rotnet', 'rotnet-0-180', 'rotnet-90-270'):
+        x, y = jax.device_get(copies(sets[1]['image'], TURNS[method]))
+        right = read(config, state, x)[0][:, : len(TURNS[method])].argmax(1) == y
+        ctx.add(study='own task', **row, own_accuracy=right.mean())
+        of = np.repeat(labels[1], len(TURNS[method]))
+        for digit in range(10) if kind == 'digits' else ():
+            ctx.add(study='own task', digit=digit, **row, own_accuracy=right[of == digit].mean())
+    mlp, every = [], (kind, seed) == ('objects', ctx.seeds[0]) and method in SHOWN
+    for block, both in enumerate(zip(maps, test_maps, strict=True), 1):
+        found = probes(config, ctx.key(seed), both, labels, every=every)
+        ctx.add(study='blocks', block=block, **row, **found)
+        mlp.append(float(found['mlp']))
+    ctx.add(study='best block', **row, best=max(mlp), lead=max(mlp[:-1]) - mlp[-1])
+    return state
 
 
-def pretrain(config, ctx, variables, kind, sets, seed):
-    """Trains the arms of a kind on sets (train, test), and probes every block of each."""
-    labels, once = [s['label'] for s in sets], seed == ctx.seeds[0] and kind != 'symmetric'
-    for method in ARMS[kind]:
-        row = {'set': 'objects' if kind == 'once' else kind, 'method': method, 'seed': seed}
-        state = start(config, method, variables)
-        stream = data.batches(sets[0], 4 * config.batch, seed=seed, fields=('image', 'label'))
-        step, name = build(config, method)[1], f'{kind}-{method}-{seed}'
-        # At rate 0 the random network finds the statistics that batch norm divides by.
-        steps = min(config.steps, 30) if method == 'random' else config.steps
-        state, _ = ctx.fit(step, state, stream, steps=steps, seed=seed, name=name)
-        if method not in ('random', 'autoencoder', 'rotnet-8'):
-            right = own_accuracy(config, state, sets[1]['image'], labels[1])
-            ctx.add(study='own task', **row, own_accuracy=right)
-        (_, maps), (_, test_maps) = (read(config, state, s['image']) for s in sets)
-        mlp = []
-        for block, both in enumerate(zip(maps, test_maps, strict=True), 1):
-            found = probes(config, ctx.key(seed), both, labels, once and method in SHOWN)
-            ctx.add(study='blocks', block=block, **row, **found)
-            mlp.append(float(found['mlp']))
-        ctx.add(study='best block', **row, best=max(mlp), lead=max(mlp[:-1]) - mlp[-1])
-        yield method, state
+def grafted(config, begun, trained):
+    """A state that has not been trained but for its first blocks."""
+    kept = tuple(f'block{i}_' for i in range(config.kept))
+    pick = lambda path, old, new: new if any(k in jax.tree_util.keystr(path) for k in kept) else old
+    merge = functools.partial(jax.tree_util.tree_map_with_path, pick)
+    params, extra = merge(begun.params, trained.params), merge(begun.extra, trained.extra)
+    return begun._replace(params=params, extra=extra)
 
 
-def few_labels(config, ctx, variables, trained, sets, seed):
+def few_labels(config, ctx, trained, sets, seed):
     """Networks on few labels, with the first blocks of a trained one and from scratch."""
-    prefixes = tuple(f'block{i}_' for i in range(config.kept))
-    pick = lambda new, old: {k: (new if k.startswith(prefixes) else old)[k] for k in old}
-    own, old = {'params': trained.params, 'batch_stats': trained.extra[0]}, variables
-    begun = {k: {**old[k], 'blocks': pick(own[k]['blocks'], old[k]['blocks'])} for k in old}
-    arms, step, steps = {'fine-tuned': begun, 'scratch': old}, build(config)[1], config.tune_steps
+    begun, (_, step) = start(config, seed), build(config, 'supervised')
+    arms = {'fine-tuned': grafted(config, begun, trained), 'scratch': begun}
     counts = config.labels if seed == ctx.seeds[0] else config.labels[:1]
     for labels, method in itertools.product(counts, arms):
-        chosen = data.class_balanced(sets[0]['label'], labels, seed=seed)
-        few = {name: sets[0][name][chosen] for name in ('image', 'label')}
-        stream, name = data.batches(few, config.tune_batch, seed=seed), f'{method}-{labels}-{seed}'
-        state = start(config, 'supervised', arms[method], steps=steps)
-        state, _ = ctx.fit(step, state, stream, steps=steps, seed=seed, name=name)
-        right = own_accuracy(config, state, sets[1]['image'], sets[1]['label'])
+        few = data.rows(sets[0], data.class_balanced(sets[0]['label'], labels, seed=seed))
+        options = {'steps': config.steps, 'seed': seed, 'name': f'{method}-{labels}-{seed}'}
+        stream = data.batches(few, config.tune_batch, seed=seed, fields=('image', 'label'))
+        state, _ = ctx.fit(step, arms[method], stream, **options)
+        logits, _ = read(config, state, sets[1]['image'])
+        right = evaluate.accuracy(logits[:, : config.classes], sets[1]['label'])
         ctx.add(study='few labels', method=method, labels=labels, seed=seed, tuned=right)
 
 
@@ -285,34 +252,36 @@ def look(config, ctx, method, state, upright, seed):
     h, test_h = map(np.asarray, evaluate.standardised(flat(maps[-1]), flat(test_maps[-1])))
     guess = lambda name: Ridge(0.1 * len(h)).fit(h, flat(upright[0][name])).predict(test_h)
     mask, box = upright[1]['mask'], upright[1]['box']
-    mask_iou = mask_overlap(guess('mask').reshape(mask.shape) > 0.5, mask).mean()
-    box_iou = box_overlap(guess('box'), box).mean()
+    mask_iou = evaluate.mask_overlap(guess('mask').reshape(mask.shape) > 0.5, mask).mean()
+    box_iou = evaluate.box_overlap(guess('box'), box).mean()
     row, pictures = {'method': method, 'seed': seed}, {}
     ctx.add(study='dense', **row, mask_iou=mask_iou, box_iou=box_iou)
     for (block, h), p in itertools.product(enumerate(test_maps, 1), (1, 2, 4)):
-        attention = attention_map(h, p=p)
-        focus = attention_focus(attention, mask).mean()
+        attention = evaluate.attention_map(h, p=p)
+        focus = evaluate.attention_focus(attention, mask).mean()
         ctx.add(study='attention', block=block, p=p, **row, focus=focus)
         if p == 2 and method in SHOWN:
             strongest = attention.max((1, 2), keepdims=True)
-            pictures[f'{method}, block {block}'] = attention / strongest
+            pictures[f'{method}, block {block}'] = np.asarray(attention / strongest)
     return pictures
 
 
 def run(config, ctx):
     upright = pair(config, 'shapes', upright=True)
     objects = upright if config.data == 'shapes' else pair(config, config.data)
-    sets = {'objects': objects, 'symmetric': pair(config, 'shapes', symmetric=True)}
+    symmetric, digits = pair(config, 'shapes', symmetric=True), pair(config, 'mnist5k')
+    sets = {'objects': objects, 'symmetric': symmetric, 'digits': digits}
     pictures = {'image': upright[1]['image'][:8]}
     for seed in ctx.grid(seed=ctx.seeds):
-        variables, first = untrained(config)(ctx.key(seed)), seed == ctx.seeds[0]
-        for kind in ARMS if first else sets:
-            images = sets.get(kind, objects)
-            for method, state in pretrain(config, ctx, variables, kind, images, seed):
-                if first and kind != 'symmetric':
-                    pictures |= look(config, ctx, method, state, upright, seed)
+        first = seed == ctx.seeds[0]
+        arms = {'objects': ARMS['objects'] + config.once, 'digits': ARMS['symmetric']}
+        for kind, methods in (ARMS | arms if first else ARMS).items():
+            for method in methods:
+                state = measure(config, ctx, kind, method, sets[kind], seed)
                 if (kind, method) == ('objects', 'rotnet'):
-                    few_labels(config, ctx, variables, state, objects, seed)
+                    few_labels(config, ctx, state, objects, seed)
+                if first and kind == 'objects':
+                    pictures |= look(config, ctx, method, state, upright, seed)
     ctx.save_figure('attention', figures.images(pictures, columns=8))
     natural, control = {'set': 'objects'}, {'set': 'symmetric'}
     fewest = {'labels': config.labels[0]}

@@ -25,7 +25,8 @@ import jax
 import jax.numpy as jnp
 
 from jssl.algorithms._precision import at_least_float32
-from jssl.algorithms.kmeans import pairwise_squared_distances
+from jssl.algorithms.kmeans import kmeans, pairwise_squared_distances
+from jssl.algorithms.neighbours import knn_edges
 
 Edges = tuple[jax.Array, jax.Array]  # indices [N, k] and weights [N, k] of `knn_edges`
 
@@ -267,6 +268,58 @@ def laplacian_kmodes(
     carry = (-start, centres, energies, lowest, jnp.asarray(0))
     logits, m, energies, rise, done = jax.lax.while_loop(unfinished, alternate, carry)
     return LaplacianKModes(_soft(logits, problem), m, energies, rise, done)
+
+
+def laplacian_clustering(
+    key: chex.PRNGKey,
+    x: jax.Array,
+    k: int,
+    *,
+    neighbours: int = 5,
+    weight: float = 1.0,
+    prototypes: str = 'means',
+    scale: float = 10.0,
+    restarts: int = 5,
+    iterations: int = 20,
+    rounds: int = 100,
+    tolerance: float = 1e-5,
+) -> LaplacianKModes:
+    """Clusters without labels: Laplacian K-prototypes from k-means on, on a sparse graph.
+
+        a_pk = scale |x_p - m_k|^2 / u  or  scale (1 - exp(-|x_p - m_k|^2 / (2 u))),
+        u the mean squared distance to k-means' centres: the unit of x does not matter
+
+    Args:
+        key: random key of k-means' seeds.
+        x: points [N, D].
+        k: number of clusters.
+        neighbours: of every point in the graph.
+        weight: of the graph.
+        prototypes: as in `laplacian_kmodes`.
+        scale: of the costs against the entropy.
+        restarts: seedings of k-means.
+        iterations, rounds, tolerance: as in `laplacian_kmodes`.
+
+    Returns:
+        `LaplacianKModes`.
+
+    Reference: Scalable Laplacian K-modes (Ziko et al., 2018).
+    """
+    start = kmeans(key, x, k, restarts=restarts)
+    mean = start.inertia / x.shape[0]
+    unit = jnp.where(mean > 0, mean, 1)
+    return laplacian_kmodes(
+        x,
+        start.centres,
+        knn_edges(x, neighbours),
+        weight=weight,
+        prototypes=prototypes,
+        scale=scale / unit if prototypes == 'means' else scale,
+        bandwidth=jnp.sqrt(unit),
+        iterations=iterations,
+        rounds=rounds,
+        tolerance=tolerance,
+    )
 
 
 def _degrees(affinity):

@@ -11,6 +11,7 @@ from jssl.algorithms.laplacian_kmodes import (
     gradient_assignments,
     graph_product,
     laplacian_assignments,
+    laplacian_clustering,
     laplacian_energy,
     laplacian_kmodes,
     safe_damping,
@@ -286,6 +287,23 @@ def test_duplicates_zeros_and_far_points_stay_finite(kind, spread):
     found = laplacian_kmodes(z, where, none, labels=LABELS, prototypes=kind, **options, **FEW)
     for leaf in jax.tree.leaves(found):
         assert np.isfinite(leaf).all()
+
+
+@pytest.mark.parametrize('kind', PROTOTYPES)
+def test_clustering_finds_groups_and_is_blind_to_the_unit(kind):
+    rng = np.random.default_rng(0)
+    truth = rng.permutation(np.repeat(np.arange(K), 10))
+    x = (5 * np.eye(K, D)[truth] + rng.normal(size=(len(truth), D))).astype(np.float32)
+    options = {'neighbours': 3, 'prototypes': kind, **FEW}
+    found = laplacian_clustering(jax.random.key(0), x, K, **options)
+    labels = np.asarray(found.assignments.argmax(1))
+    pairs = set(zip(truth.tolist(), labels.tolist(), strict=True))
+    assert len(pairs) == K, 'every group is a cluster'
+    larger = laplacian_clustering(jax.random.key(0), 64 * x, K, **options)
+    np.testing.assert_allclose(larger.assignments, found.assignments, atol=1e-4)
+    np.testing.assert_allclose(larger.energies[-1], found.energies[-1], rtol=1e-4)
+    same = laplacian_clustering(jax.random.key(0), np.ones((6, D), np.float32), 2, **options)
+    assert np.isfinite(same.assignments).all()
 
 
 def test_half_precision_is_computed_in_single():
