@@ -8,17 +8,26 @@ import subprocess
 import sys
 import time
 
+from jssl import sets
 from jssl.errors import Refusal
-from jssl.experiment import registry
+from jssl.experiment import plans, registry
 
 FILE = registry.ROOT / 'experiments' / 'ledger.json'
 READMES = (registry.ROOT / 'experiments' / 'README.md', registry.ROOT / 'README.md')
 BEGIN, END = '<!-- ledger: made by tools/ledger -->', '<!-- /ledger -->'
+PLANNED = (
+    'What `tools/ledger --plans` read off the compiled step, for one device; nothing was run. A\n'
+    "tensor axis takes the devices that the paper's batch has no rows for."
+)
+CREDITS = (
+    'What comes with the packages, lies in `jssl/data/vendored` or is drawn. Sets that you bring\n'
+    'yourself keep their own terms.'
+)
 MARK = {'shown': '✓', 'not shown': '✗', 'inconclusive': '?'}
 
 
 def main():
-    """`tools/ledger [--only=SLUG,..] [--family=F] [--changed]`; without any, the tables alone."""
+    """`tools/ledger [--only=SLUG,..] [--family=F] [--changed] [--plans]`; else the tables alone."""
     parser = argparse.ArgumentParser(
         prog='tools/ledger', description='Measures cpu presets and writes experiments/ledger.json.'
     )
@@ -28,9 +37,13 @@ def main():
         '--changed', action='store_true', help='those whose text changed since they were measured'
     )
     parser.add_argument('--all', action='store_true', help='every experiment')
+    parser.add_argument(
+        '--plans', action='store_true', help='plan the paper presets in place of measuring'
+    )
     options = parser.parse_args()
+    take = plans.record if options.plans else measure
     try:
-        failed = [entry.slug for entry in chosen(options) if not measure(entry)]
+        failed = [entry.slug for entry in chosen(options) if not take(entry)]
         write_tables()
     except Refusal as refusal:
         print(f'ledger: {refusal}', file=sys.stderr)
@@ -110,6 +123,8 @@ def with_tables(path, text: str, rows: dict) -> str:
     made = [overview(rows, '' if detailed else 'experiments/')]
     if detailed:
         made += [details(slug, row) for slug, row in by_family(rows)]
+        made += [f'### Paper presets on a pod\n\n{PLANNED}\n\n{plans.table(plans.read())}']
+        made += [f'### Credits and licences of the data\n\n{CREDITS}\n\n{credits()}']
     return f'{before}{BEGIN}\n' + '\n\n'.join(made) + f'\n{END}{after}'
 
 
@@ -118,12 +133,24 @@ def by_family(rows: dict) -> list[tuple[str, dict]]:
 
 
 def overview(rows: dict, folder: str = '') -> str:
-    """A line per paper."""
+    """A line per paper; a verdict on another text than today's says so."""
+    now = {entry.slug: source(entry) for entry in registry.entries()}
     lines = ['| experiment | paper | verdict | claims shown | seconds |', '|---|---|---|---|---|']
     for slug, row in by_family(rows):
         link = f'[{row["family"]}/{slug}]({folder}{row["family"]}/{slug}.py)'
-        cells = (link, row['title'], row['verdict'], row['claims_shown'], f'{row["seconds"]:.0f}')
+        verdict = row['verdict'] + (' (changed since)' if now.get(slug) != row['source'] else '')
+        cells = (link, row['title'], verdict, row['claims_shown'], f'{row["seconds"]:.0f}')
         lines.append('| ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines)
+
+
+def credits() -> str:
+    """A line per set that is here: where it is from, and on what terms."""
+    lines = ['| set | what it is | source | licence and credit |', '|---|---|---|---|']
+    for known in sets.table().values():
+        if known.origin not in ('tfds', 'folder'):
+            cells = (known.name, known.description, known.origin, sets.credit(known))
+            lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 
 

@@ -1,11 +1,15 @@
 """The table in experiments/README.md is the ledger's, and every experiment has a row."""
 
 import json
+import math
 import subprocess
+import types
 
+import jax
+import jax.numpy as jnp
 import pytest
 
-from jssl.experiment import Claim, Config, ledger, registry
+from jssl.experiment import Claim, Config, ledger, plans, registry
 from jssl.experiment.claims import worst
 from jssl.experiment.context import Context
 
@@ -68,5 +72,38 @@ def test_a_finished_run_is_recorded_with_its_figures(tmp_path, monkeypatch):
     assert '[f/tiny](experiments/f/tiny.py) | Tiny: a title. | shown | 1 of 1' in ledger.overview(
         ledger.read(), 'experiments/'
     )
+    (folder / 'tiny.py').write_text('"""Tiny: a title."""\n\nsteps = 2\n')
+    assert '| shown (changed since) |' in ledger.overview(ledger.read())
     assert '| ✓ | x: a - b | 0.49 ' in table
     assert '| 9 points |' in table
+
+
+def test_every_paper_preset_that_trains_is_planned_for_8_and_256_devices():
+    trained = {e.slug for e in registry.entries() if hasattr(registry.load(e), 'build')}
+    recorded = plans.read()
+    assert set(recorded) == trained
+    for slug, made in recorded.items():
+        for devices, plan in made.items():
+            sizes = [int(part.split(':')[1]) for part in plan['mesh'].split(',')]
+            assert math.prod(sizes) == int(devices), slug
+            assert min(plan['state'], plan['temporaries'], plan['flops']) > 0, slug
+        assert tuple(made) == ('8', '256'), slug
+        assert made['256']['flops'] <= made['8']['flops'], slug
+
+
+def test_sets_that_come_along_are_credited_and_no_others():
+    lines = {line.split(' | ')[0][2:]: line for line in ledger.credits().splitlines()[2:]}
+    assert 'imagenet2012' not in lines
+    assert 'CC BY-SA 4.0' in lines['emoji']
+    assert lines['umls'].endswith('|')
+    assert 'pykeen' in lines['umls']
+
+
+@pytest.mark.parametrize(
+    ('devices', 'mesh'), [(8, 'data:8'), (64, 'data:64'), (256, 'data:64,tensor:4')]
+)
+def test_a_small_batch_leaves_devices_to_a_tensor_axis(devices, mesh, monkeypatch):
+    batch = {'image': jax.ShapeDtypeStruct((64, 2), jnp.float32)}
+    module = types.SimpleNamespace(PAPER=None, inputs=lambda config: batch)
+    monkeypatch.setattr(registry, 'load', lambda entry: module)
+    assert plans.fitting_mesh(None, devices) == mesh
