@@ -5,14 +5,40 @@ give a column by its name, `records['label']`, and `rows`, `with_columns` and `c
 """
 
 import concurrent.futures
+import contextlib
+import contextvars
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from absl import logging
 
 from jssl.errors import Refusal
 
 THREADS = 8  # that read and decode; both let go of the interpreter's lock
+ON_ERROR = ('refuse', 'skip')
+
+
+_unless_said = contextvars.ContextVar('on_error', default='refuse')
+
+
+def check_on_error(on_error: str | None) -> str:
+    """One of `ON_ERROR`, or refused; of None what `default_on_error` says, 'refuse' without it."""
+    on_error = on_error or _unless_said.get()
+    if on_error not in ON_ERROR:
+        raise Refusal(f'on_error={on_error!r} is neither {" nor ".join(map(repr, ON_ERROR))}')
+    return on_error
+
+
+@contextlib.contextmanager
+def default_on_error(on_error: str):
+    """`on_error` of every `load` in this block that gives none: --data.on_error of a run."""
+    token = _unless_said.set(check_on_error(on_error))
+    try:
+        yield
+    finally:
+        _unless_said.reset(token)
 
 
 class Records:
@@ -21,11 +47,16 @@ class Records:
     `records['label']` is a column: of numbers an array, read once; of arrays a `Column`, read where
     it is indexed.
 
+    A record that cannot be read is refused. With `on_error = 'skip'` the next one that can be read
+    stands in its place, in columns too, each with a warning; `skipped` says why, {place: line}. To
+    know who stands where, `records['label']` then reads everything once.
+
     Args:
       source: anything with `len` and `[i]`; a file list, a TFDS data source.
       read: what `source[i]` becomes, a dict of arrays.
       classes: names of the labels, where they are known.
       labels: () -> integers [len(source)], where labels can be had without the images.
+      on_error: 'refuse' or 'skip'. A worker process counts what it skips itself.
     """
 
     def __init__(
@@ -34,8 +65,11 @@ class Records:
         read: Callable,
         classes: Sequence[str] | None = None,
         labels: Callable[[], np.ndarray] | None = None,
+        on_error: str = 'refuse',
     ):
-        self.source, self.read, self.classes = source, read, classes
+        check_on_error(on_error)
+        self.source, self.read, self.classes, self.on_error = source, read, classes, on_error
+        self.skipped: dict[int, str] = {}  # places in the source
         self._labels, self._order, self._more, self._read_already = labels, None, {}, {}
 
     def __len__(self) -> int:
@@ -46,9 +80,34 @@ class Records:
             return self._column(item)
         if not 0 <= item < len(self):
             raise IndexError(f'record {item} of {len(self)}')
-        place = item if self._order is None else self._order[item]
-        own = self.read(self.source[int(place)])
-        return own | {name: column[item] for name, column in self._more.items()}
+        row, own = self._readable(int(item))
+        return own | {name: column[row] for name, column in self._more.items()}
+
+    def _readable(self, item):
+        """(row, record) that stands at a row: the first from there on that can be read."""
+        for row in itertools.chain(range(item, len(self)), range(item)):
+            place = int(row if self._order is None else self._order[row])
+            if place in self.skipped:
+                continue
+            try:
+                return row, self.read(self.source[place])
+            except Exception as error:
+                if self.on_error == 'refuse':
+                    raise
+                self._skip(place, error)
+        raise Refusal(f'none of {len(self)} records can be read: {self.skipped[place]}')
+
+    def _skip(self, place, error):
+        line = f'record {place} cannot be read: {error}'
+        if self.skipped.setdefault(place, line) is line:  # of all threads one says so
+            logging.warning('%s; skipped, %d of %d', line, len(self.skipped), len(self.source))
+
+    @functools.cached_property
+    def _standing(self):
+        """The row that stands at each row; to skip none is to know it without reading."""
+        if self.on_error == 'refuse':
+            return slice(None)
+        return np.array(by_threads(lambda i: self._readable(i)[0], range(len(self))), int)
 
     @functools.cached_property
     def fields(self) -> tuple[str, ...]:
@@ -57,10 +116,11 @@ class Records:
 
     def _column(self, name):
         if name in self._more:
-            return self._more[name]
+            column = self._more[name]
+            return column if self.on_error == 'refuse' else column[self._standing]
         if name == 'label' and self._labels is not None:
             labels = np.asarray(self._labels(), np.int32)
-            return labels if self._order is None else labels[self._order]
+            return (labels if self._order is None else labels[self._order])[self._standing]
         if name not in self.fields:
             raise Refusal(f'records have no field {name!r}, only {", ".join(self.fields)}')
         column = Column(self, name)
@@ -71,8 +131,8 @@ class Records:
         return self._read_already[name]
 
     def _derived(self, order, more):
-        new = Records(self.source, self.read, self.classes, self._labels)
-        new._order, new._more = order, more
+        new = Records(self.source, self.read, self.classes, self._labels, self.on_error)
+        new._order, new._more, new.skipped = order, more, self.skipped
         return new
 
     def rows(self, keep) -> 'Records':
@@ -94,7 +154,7 @@ class Column:
 
     def __init__(self, records: Records, name: str):
         self.records, self.name = records, name
-        first = np.asarray(record(records, 0)[name])
+        first = _array(record(records, 0)[name])
         self.shape, self.dtype = (len(records), *first.shape), first.dtype
 
     def __len__(self) -> int:
@@ -180,20 +240,34 @@ def read_rows(source: Sequence, indices: np.ndarray, fields: Sequence[str] | Non
         example = record(source, i)
         return {name: example[name] for name in fields or example}
 
+    return stack(by_threads(read, indices.tolist()), indices)
+
+
+def by_threads(read: Callable, numbers: Sequence[int]) -> list:
+    """[read(i) for i in numbers], a block of numbers a task: some reads are as short as a task."""
+    size = min(64, -(-len(numbers) // THREADS)) or 1
+    blocks = [numbers[start : start + size] for start in range(0, len(numbers), size)]
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-        return stack(list(pool.map(read, indices.tolist())), indices)
+        found = pool.map(lambda block: [read(i) for i in block], blocks)
+        return list(itertools.chain.from_iterable(found))
 
 
 def stack(examples: list[dict], indices: np.ndarray) -> dict[str, np.ndarray]:
     """Examples as columns; `indices` tell which they are, should their shapes differ."""
     stacked = {}
     for name in examples[0] if examples else ():
-        values = [np.asarray(example[name]) for example in examples]
+        values = [_array(example[name]) for example in examples]
         odd = next((i for i, v in enumerate(values) if v.shape != values[0].shape), None)
         if odd is not None:
             raise Refusal(
                 f'records {indices[0]} and {indices[odd]} have {name} of different shapes, '
-                f'{values[0].shape} and {values[odd].shape}: give load(..., size=) or a transform'
+                f'{values[0].shape} and {values[odd].shape}: give load(..., size=), of sounds '
+                'length=, or a transform'
             )
         stacked[name] = np.stack(values)
     return stacked
+
+
+def _array(value):
+    # NumPy's own strings end at a zero byte, and all are as long as the longest.
+    return np.array(value, object) if isinstance(value, str) else np.asarray(value)

@@ -6,8 +6,9 @@
 What there is stands in data/sets.txt, a line a set; `jssl.sets` reads it. The splits of a name,
 'train', 'validation' and 'test', are fixed and disjoint; where a set has no validation split of its
 own, the last records of its training split are held out. The prefix 'tfds:' gives TFDS's own splits
-instead, 'tfds:imagenet2012' with 'train' all 1 281 167 images. Nothing is ever downloaded: a set
-that is not there is refused with the line that `missing` gives.
+instead, 'tfds:imagenet2012' with 'train' all 1 281 167 images; the others read what lies at a path,
+each as the function of its name in `readers` says. Nothing is ever downloaded: a set that is not
+there is refused with the line that `missing` gives.
 """
 
 import difflib
@@ -19,37 +20,48 @@ import jax.numpy as jnp
 import numpy as np
 
 from jssl import sets
-from jssl.data import readers
-from jssl.data.records import Records
+from jssl.data import readers, shards
+from jssl.data.records import Records, check_on_error
 from jssl.errors import Refusal
 
 SETS: dict[str, sets.Set] = sets.table()
-PREFIXES = ('tfds', 'folder', 'npz')
+PREFIXES = ('tfds', 'folder', 'audio', 'text', 'jsonl', 'npy', 'npz', 'array_record')
 
 
-def load(name: str, split: str, **options) -> dict[str, np.ndarray] | Records:
+def load(
+    name: str, split: str, *, on_error: str | None = None, **options
+) -> dict[str, np.ndarray] | Records:
     """Loads one split of a data set.
 
     Args:
-      name: a name in `SETS`, or 'tfds:NAME', 'folder:PATH', 'npz:PATH'.
+      name: a name in `SETS`, 'tfds:NAME', or one of `PREFIXES` and a path: 'folder:PATH'.
       split: 'train', 'validation' or 'test', fixed and disjoint; some sets have more, and what is
         one graph has 'whole' alone.
+      on_error: 'refuse', or 'skip', which puts the next record in the place of one that cannot be
+        read (`Records`); None is the run's --data.on_error, or 'refuse'.
       **options: those of the reader: `size=` (centre square in pixels) and `data_dir=` for sets on
         disk, those of `dataset` in the generator's module for sets that are drawn. The record that
         `jssl data NAME` prints says which function reads a set.
 
     Returns:
       For sets in memory, columns {name: array [N, ...]}, of images {'image': uint8 [N, H, W, C],
-      'label': int32 [N]}; for sets on disk, records: `len(records)`, `records[i]` -> {'image':
-      uint8 [H, W, C], 'label': int32}.
+      'label': int32 [N]}; for sets on disk but arrays, records: `len(records)`, `records[i]` ->
+      {'image': uint8 [H, W, C], 'label': int32}.
 
     Raises: Refusal when the name is unknown, or the set or its package is not there.
 
     TensorFlow Datasets (tensorflow.org/datasets) prepares most of those on disk.
     """
+    on_error = check_on_error(on_error)
     kind, rest = _parse(name)
-    if kind:
-        return getattr(readers, kind)(rest, split, **options)
+    read = getattr(readers, kind) if kind else _load
+    found = read(rest, split, **options)
+    if isinstance(found, Records):
+        found.on_error = on_error
+    return found
+
+
+def _load(name, split, **options):
     known = _known(name)
     readers.check_split(split, list(known.sizes), name)
     if known.origin == 'tfds':
@@ -81,8 +93,7 @@ def missing(name: str, *, data_dir: str | None = None) -> str | None:
     if kind == 'tfds':
         return readers.missing_tfds(rest, data_dir)
     if kind:
-        what = 'image folder' if kind == 'folder' else 'npz file'
-        return readers.missing_path(Path(rest).expanduser(), what)
+        return readers.missing(kind, rest)
     if name not in SETS:
         return _unknown(name)
     known = SETS[name]
@@ -107,11 +118,16 @@ def spec(
 
     Returns:
       {'image': uint8 [B, H, W, C], 'label': int32 [B]} as `jax.ShapeDtypeStruct`s; of a set that is
-      no images, all its columns but texts, after one item of it was drawn.
+      no images, all its columns but texts, after one item of it was drawn; of a prepared one, those
+      that were written.
 
     Planning a step by shapes alone (jax.eval_shape).
     """
-    kind, _ = _parse(name)
+    kind, rest = _parse(name)
+    if kind == 'array_record':
+        return _prepared_spec(name, rest, batch)
+    if kind and kind not in ('tfds', 'folder', 'npz'):
+        raise Refusal(f'the shapes of {name} are not known beforehand: prepare it, or name a set')
     if kind and size is None:
         raise Refusal(f'the size of images in {name} is not known beforehand: give size=')
     known = None if kind else _known(name)
@@ -130,6 +146,21 @@ def spec(
     return {
         'image': jax.ShapeDtypeStruct((batch, height, width, channels), jnp.uint8),
         'label': jax.ShapeDtypeStruct((batch,), jnp.int32),
+    }
+
+
+def _prepared_spec(name, path, batch):
+    if line := missing(name):
+        raise Refusal(line)
+    fields = shards.read_record(Path(path).expanduser())['fields']
+    fields = {k: v for k, v in fields.items() if v['dtype'] not in ('str', 'bytes')}
+    if loose := [field for field, known in fields.items() if None in known['shape']]:
+        raise Refusal(
+            f'{name} has {loose[0]} of many shapes: prepare it with one, --size=, --length='
+        )
+    return {
+        field: jax.ShapeDtypeStruct((batch, *known['shape']), known['dtype'])
+        for field, known in fields.items()
     }
 
 
@@ -165,4 +196,4 @@ def _known(name) -> sets.Set:
 def _unknown(name):
     near = difflib.get_close_matches(name.lower(), SETS, n=1, cutoff=0.5)
     hint = f'the nearest is {near[0]!r}' if near else '`jssl data` lists those known'
-    return f'unknown data set {name!r}: {hint}; or tfds:NAME, folder:PATH, npz:PATH'
+    return f'unknown data set {name!r}: {hint}; or {", ".join(PREFIXES)} with a colon'

@@ -154,6 +154,7 @@ def run(entry: registry.Entry, arguments: list[str], module=None):
         distributed=flags.distributed,
         optimise=flags.preset != 'smoke',
     )
+    from jssl.data import records
     from jssl.experiment.context import Context
 
     module = module or registry.load(entry)
@@ -172,7 +173,8 @@ def run(entry: registry.Entry, arguments: list[str], module=None):
         checkpoint=checkpoint,
         progress=not flags.quiet,
     )
-    module.run(config, ctx)
+    with records.default_on_error(flags['data.on_error'].value):
+        module.run(config, ctx)
 
 
 def parse(entry: registry.Entry, arguments: list[str]):
@@ -191,6 +193,7 @@ def parse(entry: registry.Entry, arguments: list[str]):
     absl_flags.DEFINE_bool('heap', True, '', **home)
     absl_flags.DEFINE_string('cache', '', '', **home)
     absl_flags.DEFINE_bool('distributed', False, '', **home)
+    absl_flags.DEFINE_enum('data.on_error', 'refuse', ['refuse', 'skip'], '', **home)
     absl_flags.DEFINE_bool('quiet', False, '', **home)
     for flag in _config_flags(entry):
         absl_flags.DEFINE_string(flag, None, '', **home)

@@ -24,6 +24,7 @@ RUN_FLAGS = {
     '--heap': 'keep freed memory in the process (true): fewer page faults',
     '--cache': 'folder of compiled programs; "none" switches it off',
     '--distributed': 'join the processes of a cluster (false)',
+    '--data.on_error': 'refuse (default) what cannot be read, or skip it with a warning',
     '--quiet': 'no progress lines (false)',
 }
 

@@ -117,6 +117,18 @@ def test_stratified_split_does_not_depend_on_the_order_of_the_rows():
         np.testing.assert_array_equal(rows, turn[other])
 
 
+def test_grouped_split_keeps_groups_whole():
+    rng = np.random.default_rng(0)
+    groups = [b'%d' % g for g in rng.integers(0, 40, 300)]
+    label = np.array([int(g) % 2 for g in groups])
+    rows = {split: readers.grouped_split(label, groups, split) for split in SPLITS}
+    assert sorted(np.concatenate(list(rows.values()))) == list(range(300))
+    inside = [{groups[row] for row in chosen} for chosen in rows.values()]
+    assert [len(each) for each in inside] == [28, 4, 8]
+    assert len(set.union(*inside)) == 40
+    assert all(len({int(g) % 2 for g in each}) == 2 for each in inside)
+
+
 def test_every_set_is_described_and_images_have_a_spec_without_data():
     for name, known in data.SETS.items():
         assert set(known.sizes) == {'whole'} or set(SPLITS) <= set(known.sizes), name

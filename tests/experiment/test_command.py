@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from jssl import sets
+from jssl import data, sets
 from jssl.errors import Refusal
 from jssl.experiment import Config, command, registry
 from jssl.experiment.config import override
@@ -210,6 +212,36 @@ def test_flags_reach_config_and_context(tmp_path, monkeypatch):
     assert seen['config'] == Example(seeds=2, rate=0.5)
     assert seen['seeds'] == [7, 8]
     assert seen['folder'] == tmp_path
+
+
+def test_a_run_skips_what_cannot_be_read_only_if_asked(tmp_path, monkeypatch):
+    for i in range(4):
+        file = tmp_path / 'train' / 'a' / f'{i}.png'
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((2, 2, 3), i, np.uint8)).save(file)
+    (tmp_path / 'validation').mkdir()
+    file.write_bytes(file.read_bytes()[:45])
+    seen = []
+
+    class Module:
+        CPU = Example()
+
+        @staticmethod
+        def run(config, ctx):
+            found = data.load(f'folder:{tmp_path}', 'train')['image'][:]
+            seen.append(found[:, 0, 0, 0].tolist())
+
+    entry = registry.Entry('example', 'tests', tmp_path / 'example.py', 'Doc.', [])
+    monkeypatch.setattr('jssl.train.runtime.configure', lambda **_: None)
+    monkeypatch.setattr(command.registry, 'load', lambda entry: Module)
+    command.run(entry, ['--data.on_error=skip'])
+    assert seen == [[0, 1, 2, 0]]
+    for flags in ([], ['--data.on_error=refuse']):  # nor after a run that asked
+        with pytest.raises(Refusal, match=r'record 3 cannot be read: .*a/3\.png'):
+            command.run(entry, flags)
+    with pytest.raises(Refusal, match=r'data\.on_error=ignore'):
+        command.run(entry, ['--data.on_error=ignore'])
+    assert '--data.on_error' in registry.help_text(entry)
 
 
 def test_report_is_whole_and_repeatable(tmp_path):
