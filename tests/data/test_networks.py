@@ -77,3 +77,28 @@ def test_a_fact_that_people_know_is_there():
     fact = [entity.index('alga'), relation.index('isa'), entity.index('entity')]
     columns = networks.umls('train')
     assert tuple(fact) in zip(*(columns[k] for k in ('head', 'relation', 'tail')), strict=True)
+
+
+def test_a_larva_has_two_sides_of_four_kinds_of_cells():
+    columns = networks.larva_brain()
+    adjacency, label, count = (columns[name] for name in ('adjacency', 'label', 'count'))
+    assert count.tolist() == [209, 213]
+    assert ((label >= 0).sum(1) == count).all()
+    assert not adjacency[label < 0].any()
+    assert not adjacency.transpose(0, 2, 1)[label < 0].any()
+    kenyon = label == list(networks.CELLS).index('K')
+    assert kenyon.sum(1).tolist() == [101, 100]
+    out = label == list(networks.CELLS).index('O')
+    for side, k, o in zip(adjacency, kenyon, out, strict=True):  # they speak to output neurons
+        assert side[k][:, o].mean() > 5 * side[o][:, k].mean()
+
+
+def test_a_department_has_five_layers():
+    columns = networks.department()
+    edges = columns['edges']
+    assert columns['layer'].tolist() == ['coauthor', 'facebook', 'leisure', 'lunch', 'work']
+    assert np.bincount(edges[:, 0]).tolist() == [21, 124, 88, 193, 194]
+    assert (edges[:, 1] < edges[:, 2]).all()
+    assert len(columns['label']) == len(columns['role']) == edges[:, 1:].max() + 1 == 61
+    same = columns['label'][edges[:, 1]] == columns['label'][edges[:, 2]]
+    assert same[edges[:, 0] == 3].mean() > 0.5  # groups lunch together

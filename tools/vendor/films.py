@@ -1,10 +1,11 @@
-"""Makes films.npz and routes.npz from an unpacked wheel of bokeh-sampledata 2026.1 or newer.
+"""Makes films.npz, routes.npz and cities.npz from a wheel of bokeh-sampledata 2026.1 or newer.
 
     pip download --no-deps bokeh-sampledata && unzip it into FOLDER
     python tools/vendor/films.py FOLDER
 
 films.npz    films with year, genres, country, language, directors and cast (Wikidata)
 routes.npz   who flies where in July 2026: airlines are layers of one network of airports
+cities.npz   where cities are
 """
 
 import argparse
@@ -29,6 +30,7 @@ def main():
     folder = parser.parse_args().folder
     films(folder)
     routes(folder)
+    cities(folder)
 
 
 def films(folder):
@@ -97,6 +99,24 @@ def routes(folder):
         maker=__file__,
         sources=[record(folder, files, 'public domain', credit + 'Statistics', 'README.md')],
         changes='Distinct (airline, origin, destination); airports without a route left out.',
+    )
+
+
+def cities(folder):
+    file = folder / 'bokeh_sampledata' / '_data' / 'world_cities.csv.gz'
+    with gzip.open(file, 'rt', encoding='utf-8') as lines:
+        rows = list(csv.DictReader(lines))
+    place = np.array([[float(row['lat']), float(row['lng'])] for row in rows])
+    order = np.lexsort(place.T)  # neighbours stand together, which compresses better
+    snapshot.arrays(
+        'cities',
+        {
+            'place': np.round(100 * place[order]).astype(np.int16),
+            'name': text([rows[i]['name'] for i in order]),
+        },
+        maker=__file__,
+        sources=[record(folder, [file], 'CC-BY-3.0', 'GeoNames (geonames.org)', 'CC-BY-3.0.txt')],
+        changes='Places rounded to 0.01 degrees, in the order of their longitudes.',
     )
 
 

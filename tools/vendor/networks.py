@@ -1,10 +1,13 @@
-"""Makes networks of unpacked wheels: mice.npz of graspologic, triples.npz of pykeen.
+"""Makes networks of unpacked wheels: mice.npz and larva.npz of graspologic, triples.npz of pykeen,
+department.npz of uunet.
 
-    pip download --no-deps graspologic pykeen && unzip each into a folder
-    python tools/vendor/networks.py --graspologic FOLDER --pykeen FOLDER
+    pip download --no-deps graspologic pykeen uunet && unzip each into a folder
+    python tools/vendor/networks.py --graspologic FOLDER --pykeen FOLDER --uunet FOLDER
 
-mice.npz      brains of 32 mice: fibres between 332 regions, of four strains and two sexes
-triples.npz   facts (head, relation, tail) of UMLS, Kinships and Nations
+mice.npz        brains of 32 mice: fibres between 332 regions, of four strains and two sexes
+larva.npz       mushroom bodies of a fly's larva: synapses between neurons, left and right
+triples.npz     facts (head, relation, tail) of UMLS, Kinships and Nations
+department.npz  who lunches, works, writes ... with whom at a university department
 """
 
 import argparse
@@ -22,11 +25,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--graspologic', type=Path, help='the unpacked wheel')
     parser.add_argument('--pykeen', type=Path, help='the unpacked wheel')
+    parser.add_argument('--uunet', type=Path, help='the unpacked wheel')
     options = parser.parse_args()
     if options.graspologic:
         mice(options.graspologic)
+        larva(options.graspologic)
     if options.pykeen:
         triples(options.pykeen)
+    if options.uunet:
+        department(options.uunet)
 
 
 def mice(folder):
@@ -70,6 +77,73 @@ def mice(folder):
             )
         ],
         changes=f'Weights rounded to 1/{STEPS} of their base-2 logarithm, as one triangle.',
+    )
+
+
+def larva(folder):
+    base = folder / 'graspologic' / 'datasets' / 'drosophila'
+    columns, files = {}, []
+    for side in ('left', 'right'):
+        synapses, cells = base / f'{side}_adjacency.csv', base / f'{side}_cell_labels.csv'
+        files += [synapses, cells]
+        columns[side] = np.loadtxt(synapses, int).astype(np.uint8)
+        assert (columns[side] == np.loadtxt(synapses, int)).all()
+        columns[f'{side}_cell'] = np.frombuffer(''.join(cells.read_text().split()).encode(), 'S1')
+    snapshot.arrays(
+        'larva',
+        columns,
+        maker=__file__,
+        sources=[
+            snapshot.source(
+                'graspologic',
+                '3.4.4',
+                files,
+                folder,
+                licence='MIT',
+                credit='Microsoft Corporation; Eichler et al. (2017)',
+                licence_file=snapshot.licence_file('graspologic', folder),
+            )
+        ],
+        changes='None but the format.',
+    )
+
+
+def department(folder):
+    file = folder / 'uunet' / 'data' / 'aucs.mpx'
+    parts = [part.splitlines() for part in file.read_text().split('#')]
+    actors, edges = (
+        [line.split(',') for line in next(p for p in parts if p[:1] == [name])[1:] if line]
+        for name in ('ACTORS', 'EDGES')
+    )
+    person = [actor for actor, *_ in actors]
+    layer = sorted({kind for *_, kind in edges})
+    groups = sorted({group for _, group, _ in actors if len(group) == 2 and group != 'NA'})
+    roles = sorted({role for *_, role in actors if role != 'NA'})
+    links = {(layer.index(k), *sorted((person.index(a), person.index(b)))) for a, b, k in edges}
+    place = lambda names, name: names.index(name) if name in names else -1
+    snapshot.arrays(
+        'department',
+        {
+            'layer': text(layer),
+            'edges': np.array(sorted(links), np.uint8),
+            'group': text(groups),
+            'groups': np.array([place(groups, group) for _, group, _ in actors], np.int8),
+            'role': text(roles),
+            'roles': np.array([place(roles, role) for *_, role in actors], np.int8),
+        },
+        maker=__file__,
+        sources=[
+            snapshot.source(
+                'uunet',
+                '2.2.1',
+                [file],
+                folder,
+                licence='Apache-2.0',
+                credit='Uppsala University Information Laboratory; Rossi and Magnani (2015)',
+                licence_file=snapshot.licence_file('uunet', folder),
+            )
+        ],
+        changes='Links once, without direction; people of two groups have none.',
     )
 
 

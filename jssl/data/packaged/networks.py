@@ -1,4 +1,4 @@
-"""Real networks: the brains of 32 mice, and three small bodies of facts."""
+"""Real networks: brains of mice and of a larva, a department, and three small bodies of facts."""
 
 import numpy as np
 
@@ -6,6 +6,7 @@ from jssl.data import vendored
 from jssl.data.readers import SPLITS, check_split, stratified_split
 
 REGIONS = 332
+CELLS = {'I': 'input', 'K': 'Kenyon cell', 'O': 'output', 'P': 'projection'}  # of the larva
 
 
 def mouse_brains(split: str) -> dict[str, np.ndarray]:
@@ -43,6 +44,48 @@ def mouse_regions() -> dict[str, np.ndarray]:
     found = vendored.arrays('mice')
     names = {name: vendored.lines(found[name]) for name in ('block', 'strain', 'sex')}
     return {'label': found['blocks'].astype(np.int32), **names}
+
+
+def larva_brain() -> dict[str, np.ndarray]:
+    """The mushroom body of a fly's larva, left and right: who has synapses onto whom.
+
+    Returns:
+      adjacency float32 [2, 213, 213], number of synapses from row to column, left and right; count
+      int32 [2], how many neurons a side has, 209 and 213; label int32 [2, 213], of CELLS, -1 after
+      the last neuron.
+
+    The Complete Connectome of a Learning and Memory Centre (Eichler et al., 2017).
+    """
+    found = vendored.arrays('larva')
+    sides = [(found[side], found[f'{side}_cell']) for side in ('left', 'right')]
+    count = np.array([len(cell) for _, cell in sides], np.int32)
+    adjacency = np.zeros((2, max(count), max(count)), np.float32)
+    label = np.full((2, max(count)), -1, np.int32)
+    for i, (synapses, cell) in enumerate(sides):
+        adjacency[i, : len(cell), : len(cell)] = synapses
+        label[i, : len(cell)] = [list(CELLS).index(letter) for letter in cell.astype(str)]
+    return {'adjacency': adjacency, 'count': count, 'label': label}
+
+
+def department() -> dict[str, np.ndarray]:
+    """Who does what with whom among 61 people of a university department: five layers.
+
+    Returns:
+      edges int32 [E, 3], (layer, person, person), each link once; layer (object [5]), their names;
+      label int32 [61], the research group, and role int32 [61], -1 where it is not known; group
+      and position (object), names of the groups and of the roles.
+
+    Towards Effective Visual Analytics on Multiplex Networks (Rossi and Magnani, 2015).
+    """
+    found = vendored.arrays('department')
+    return {
+        'edges': found['edges'].astype(np.int32),
+        'layer': vendored.lines(found['layer']),
+        'label': found['groups'].astype(np.int32),
+        'role': found['roles'].astype(np.int32),
+        'group': vendored.lines(found['group']),
+        'position': vendored.lines(found['role']),
+    }
 
 
 def umls(split: str) -> dict[str, np.ndarray]:
