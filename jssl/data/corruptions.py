@@ -105,6 +105,36 @@ def defocus_blur(key: jax.Array, images: jax.Array, *, severity: Severity = 1) -
     return _unit(lax.scan(add, start, jnp.arange(kernel.size))[0], images)
 
 
+def glass_blur(key: jax.Array, images: jax.Array, *, severity: Severity = 1) -> jax.Array:
+    """Swaps pixels with near ones between two Gaussian blurs, as frosted glass.
+
+        x' = G_s * swap(G_s * x),   each pixel once or twice with one at most d away
+
+    The benchmark swaps pixel after pixel; here all pixels of a pass fetch theirs at once, so that a
+    pixel may be seen twice. At 32 pixels d is one.
+
+    Args: as `gaussian_noise`.
+    Returns: [B, H, W, C] in [0, 1].
+
+    Benchmarking Neural Network Robustness to Common Corruptions and Perturbations (Hendrycks and
+    Dietterich, 2019).
+    """
+    sigma, passes = _level(images, severity, [0.05, 0.25, 0.4, 0.25, 0.4], [1, 1, 1, 2, 2])
+    reach, (height, width) = max(1, round(_scale(images))), images.shape[1:3]
+    blur = lambda x: _resample(x, functools.partial(_gaussian, sigma * _scale(images)))
+    shifts = jax.random.randint(key, (2, 2, len(images), height, width), -reach, reach + 1)
+
+    def fetch(image, down, across):
+        rows = jnp.clip(jnp.arange(height)[:, None] + down, 0, height - 1)
+        columns = jnp.clip(jnp.arange(width) + across, 0, width - 1)
+        return image[rows, columns]
+
+    x = blur(images)
+    for n in range(2):
+        x = jax.vmap(fetch)(x, *(shifts[n] * (n < passes)))
+    return _unit(blur(x), images)
+
+
 def motion_blur(key: jax.Array, images: jax.Array, *, severity: Severity = 1) -> jax.Array:
     """Smears images along a line, as a camera that moves.
 
@@ -194,6 +224,27 @@ def snow(key: jax.Array, images: jax.Array, *, severity: Severity = 1) -> jax.Ar
     flakes = _smear(flakes, angle, radius, sigma)
     white = jnp.maximum(images, 1.5 * _luma(images) + 0.5)
     return _unit(keep * images + (1 - keep) * white + flakes + flakes[:, ::-1, ::-1], images)
+
+
+def frost(key: jax.Array, images: jax.Array, *, severity: Severity = 1) -> jax.Array:
+    """Lays crystals of ice over images.
+
+        x' = a x + b f,   f crystals in [0, 1]
+
+    The benchmark cuts f from six photographs; ours is drawn: needles at random places and turns,
+    with branches at sixty degrees, over a fractal of haze. a and b are the benchmark's.
+
+    Args: as `gaussian_noise`.
+    Returns: [B, H, W, C] in [0, 1].
+
+    Benchmarking Neural Network Robustness to Common Corruptions and Perturbations (Hendrycks and
+    Dietterich, 2019).
+    """
+    keep, ice = _level(images, severity, [1, 1, 0.9, 0.85, 0.75], [0.2, 0.3, 0.4, 0.4, 0.45])
+    k_crystals, k_haze = jax.random.split(key)
+    crystals = _crystals(k_crystals, images.shape[:3])
+    haze = _fractal(k_haze, images.shape[:3], 2.0)
+    return _unit(keep * images + ice * jnp.clip(crystals + 0.4 * haze, 0, 1), images)
 
 
 def brightness(key: jax.Array, images: jax.Array, *, severity: Severity = 1) -> jax.Array:
@@ -332,8 +383,8 @@ def jpeg(key: jax.Array, images: jax.Array, *, severity: Severity = 1) -> jax.Ar
 CORRUPTIONS = {
     f.__name__: f
     for f in (
-        *(gaussian_noise, shot_noise, impulse_noise, defocus_blur, motion_blur, zoom_blur),
-        *(snow, fog, brightness, contrast, elastic, pixelate, jpeg),
+        *(gaussian_noise, shot_noise, impulse_noise, defocus_blur, glass_blur, motion_blur),
+        *(zoom_blur, snow, frost, fog, brightness, contrast, elastic, pixelate, jpeg),
     )
 }
 
@@ -446,6 +497,30 @@ def _fractal(key, shape, decay):
         total += jnp.einsum('ih,bhw,jw->bij', rows, grid, columns) / decay**level
     total = total - total.min((1, 2), keepdims=True)
     return (total / jnp.maximum(total.max((1, 2), keepdims=True), 1e-6))[..., None]
+
+
+def _crystals(key, shape):
+    """Needles of ice [B, H, W, 1] from 0 to 1, each with branches at sixty degrees."""
+    batch, height, width = shape
+    numbers = jax.random.uniform(key, (batch, 8, 4))
+    rows, columns = ((jnp.arange(n) - (n - 1) / 2) / min(height, width) for n in (height, width))
+    middle, thin = 1.3 * (numbers[..., :2] - 0.5), 0.4 / min(height, width)
+
+    def add(total, needle):
+        at, turn, long = needle
+        angle = 2 * jnp.pi * turn[:, None, None]
+        y, x = rows[:, None] - at[:, 0, None, None], columns - at[:, 1, None, None]
+        u, v = jnp.cos(angle) * x + jnp.sin(angle) * y, jnp.cos(angle) * y - jnp.sin(angle) * x
+        reach = 0.3 + 0.4 * long[:, None, None]
+        # Branches leave the stem at every tenth of the side and grow shorter towards its end.
+        stem, out = jnp.abs(u), jnp.abs(v)
+        side = jnp.abs((stem - out / 3**0.5 + 0.05) % 0.1 - 0.05) * 3**0.5 / 2
+        branch = jnp.where(out < 0.35 * (reach - stem), side, 1)
+        ice = jnp.exp(-jnp.minimum(out, branch) / (2 * thin)) * jnp.clip(3 * (reach - stem), 0, 1)
+        return jnp.maximum(total, ice), None
+
+    needles = (middle.swapaxes(0, 1), numbers[..., 2].T, numbers[..., 3].T)
+    return lax.scan(add, jnp.zeros(shape), needles)[0][..., None]
 
 
 def _linear(points, side):

@@ -229,17 +229,19 @@ def _show(ax, array, caption='', limits=None):
     elif channels == 2:
         ax.imshow(np.hypot(*np.moveaxis(array, 2, 0)), 'viridis')  # flow: how fast
     elif array.dtype == np.uint8:
-        ax.imshow(array)
+        ax.imshow(array if channels <= 4 else array[..., :3])  # of many bands, the colours
     else:
         ax.imshow(np.clip((array[..., :3] - low) / max(high - low, 1e-6), 0, 1))
     _bare(ax, caption)
 
 
 def _range(array):
-    """Where nearly all values lie; of ids, all; of bytes, all that there could be."""
+    """Where nearly all values lie; of ids, all; of bytes and truths, all that there could be."""
     if array.dtype == np.uint8:
         return 0, 255
-    if array.dtype.kind in 'bi':
+    if array.dtype == bool:
+        return False, True
+    if array.dtype.kind == 'i':
         return array.min(), array.max()
     return np.percentile(array, (1, 99))
 
@@ -258,6 +260,7 @@ _KINDS = {
     'wave': _sounds,
     'sound': _sounds,
     'signal': _signals,
+    'observation': _signals,
     'edge': _graphs,
     'adjacency': _adjacencies,
     'text': _texts,

@@ -1,4 +1,4 @@
-"""Tasks whose rule is known exactly: Gaussian inputs under a teacher, and addition modulo p."""
+"""Tasks whose rule is known: Gaussian inputs or tokens under a teacher, and addition modulo p."""
 
 from collections.abc import Callable
 
@@ -84,6 +84,41 @@ def planted_weights(
     w = jax.random.normal(noise_key, (count, *beta.shape), beta.dtype)
     plant = share * jax.random.normal(plant_key, (count, 1), beta.dtype)
     return (w + plant * beta) / jnp.sqrt(1 + share**2 * jnp.vdot(beta, beta) / len(beta))
+
+
+def sphere_tokens(key: jax.Array, count: int, tokens: int, dimension: int) -> jax.Array:
+    """Sequences of a query and its keys, evenly drawn from the unit sphere.
+
+    Args:
+      key: random key.
+      count: N.
+      tokens: T, keys of a sequence.
+      dimension: D.
+    Returns: x [N, 1 + T, D], the query first.
+
+    What can a Single Attention Layer Learn? (Fu et al., 2023).
+    """
+    x = jax.random.normal(key, (count, 1 + tokens, dimension))
+    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def attended(x: jax.Array, beta: jax.Array, *, power: int = 2, query: int = 0) -> jax.Array:
+    """A target of sequences that no order of the keys changes.
+
+        y = (1 / T) sum_i (x_0 . x_i)^query (beta . x_i)^power
+
+    Args:
+      x: [N, 1 + T, D], of `sphere_tokens`.
+      beta: [D].
+      power: of the keys alone; 1 in the tasks of correlation.
+      query: 0 is a function of the keys alone.
+    Returns: y [N].
+
+    What can a Single Attention Layer Learn? (Fu et al., 2023).
+    """
+    chex.assert_rank([x, beta], [3, 1])
+    near = jnp.einsum('nd,ntd->nt', x[:, 0], x[:, 1:])
+    return (near**query * (x[:, 1:] @ beta) ** power).mean(1)
 
 
 def modular_addition(p: int) -> tuple[jax.Array, jax.Array]:

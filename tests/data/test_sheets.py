@@ -16,6 +16,7 @@ COLUMNS = {
     'image': {'image': PICTURE, 'label': LABEL},
     'grey': {'image': PICTURE[..., :1], 'text': np.array(['a $ sign'] * N)},
     'clear': {'image': np.concatenate([PICTURE, PICTURE[..., :1]], -1)},
+    'bands': {'image': np.concatenate([PICTURE, PICTURE], -1)},
     'maps': {
         'image': PICTURE,
         'depth': RNG.random((N, 8, 8), np.float32),

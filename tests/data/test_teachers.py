@@ -73,3 +73,23 @@ def test_planted_weights_keep_their_norm(share):
     covariance = np.eye(6) + share**2 * np.outer(beta, beta)
     np.testing.assert_allclose(w.T @ w / len(w), covariance / (1 + share**2), atol=0.05)
     assert np.mean(np.square(w).sum(1)) == pytest.approx(6, rel=0.02)
+
+
+def test_tokens_lie_on_the_sphere_and_targets_ignore_the_order_of_keys():
+    x = teachers.sphere_tokens(KEY, 200, 5, 4)
+    assert x.shape == (200, 6, 4)
+    np.testing.assert_allclose(jnp.linalg.norm(x, axis=-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(x.mean((0, 1)), 0, atol=0.05)
+    beta = jnp.array([1.0, -2.0, 0.5, 3.0])
+    for power, query in ((2, 0), (1, 3)):
+        expected = [
+            np.mean([(row[0] @ k) ** query * (beta @ k) ** power for k in row[1:]])
+            for row in np.asarray(x[:3], np.float64)
+        ]
+        y = teachers.attended(x[:3], beta, power=power, query=query)
+        np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+        turned = jnp.roll(x[:3, 1:], 2, axis=1)
+        again = teachers.attended(
+            jnp.concatenate([x[:3, :1], turned], 1), beta, power=power, query=query
+        )
+        np.testing.assert_allclose(again, y, rtol=1e-4, atol=1e-6)
