@@ -8,10 +8,15 @@ import jax.numpy as jnp
 from jssl.losses.arrays import check_axes, widen
 from jssl.losses.classification import entropy
 from jssl.losses.similarity import distance_matrix
+from jssl.losses.tiles import by_rows
 
 
 def mmd(
-    x: jax.Array, y: jax.Array, *, widths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
+    x: jax.Array,
+    y: jax.Array,
+    *,
+    widths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0),
+    chunk: int | None = None,
 ) -> jax.Array:
     """Maximum mean discrepancy of two samples, with kernels of several widths; a scalar.
 
@@ -22,6 +27,7 @@ def mmd(
         x: representations of one domain [N, D].
         y: representations of the other [M, D].
         widths: w, in units of m.
+        chunk: rows per tile, as in `info_nce`; None for all at once.
 
     Returns:
         A scalar, not negative.
@@ -30,11 +36,17 @@ def mmd(
     """
     check_axes(x=(x, 'N D'), y=(y, 'M D'))
     both = jnp.concatenate([widen(x), widen(y)])
-    square = jnp.square(distance_matrix(both, both))
-    unit = jnp.maximum(jax.lax.stop_gradient(square.mean()), 1e-12)
-    k = sum(jnp.exp(-square / (w * unit)) for w in widths) / len(widths)
-    n = x.shape[0]
-    return k[:n, :n].mean() + k[n:, n:].mean() - 2 * k[:n, n:].mean()
+    # The mean squared distance of all pairs is twice the variance.
+    variance = jnp.square(both - both.mean(0, keepdims=True)).sum(1).mean()
+    unit = jnp.maximum(jax.lax.stop_gradient(2 * variance), 1e-12)
+    n, m = x.shape[0], y.shape[0]
+    sign = jnp.concatenate([jnp.full(n, 1 / n), jnp.full(m, -1 / m)]).astype(both.dtype)
+
+    def of_rows(rows):
+        square = jnp.square(distance_matrix(rows, both))
+        return sum(jnp.exp(-square / (w * unit)) for w in widths) @ sign / len(widths)
+
+    return sign @ by_rows(of_rows, (both,), chunk)
 
 
 def coral(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -1,8 +1,8 @@
 """Contrastive losses: pull the rows of a pair together, push all other rows away.
 
-Rows are l2-normalised inside. Matrix products keep the type of the input and accumulate in
-float32; the losses are float32. Gradients flow into every array: stop them at the caller where
-the paper does (keys of a momentum encoder, queues).
+Rows are l2-normalised inside, except where a loss says otherwise. Matrix products keep the type of
+the input and accumulate in float32; the losses are float32. Gradients flow into every array: stop
+them at the caller where the paper does (keys of a momentum encoder, queues).
 """
 
 import functools
@@ -135,6 +135,100 @@ def decoupled_contrastive(
         weights = 2 - batch * jax.nn.softmax(jax.lax.stop_gradient(cosine) / sigma)
         positive = jnp.tile(weights, 2) * positive
     return by_rows(others, (rows, image), chunk) - positive
+
+
+def spectral_contrastive(z1: jax.Array, z2: jax.Array, *, chunk: int | None = None) -> jax.Array:
+    """Factorises the graph of which views belong together: rows span its leading eigenvectors.
+
+        L_i = -2 z1_i.z2_i + 1 / (B - 1) sum_{j != i} (z1_i.z2_j)^2
+
+    Of the rows as they are: their lengths mean something here.
+
+    Args:
+        z1, z2: projections of two views [B, D], B >= 2.
+        chunk: rows per tile, as in `info_nce`; None for all at once.
+
+    Returns:
+        Loss of each row of z1 [B].
+
+    Reference: Provable Guarantees for Self-Supervised Deep Learning with Spectral Contrastive Loss
+    (HaoChen et al., 2021).
+    """
+    check_axes(z1=(z1, 'B D'), z2=(z2, 'B D'))
+    count = z1.shape[0]
+    if count < 2:
+        raise ValueError('z1 must have at least 2 rows: one image alone has no negatives')
+    number = jnp.arange(count)
+
+    def squares(rows, index):
+        others = index[:, None] != number[None, :]
+        return jnp.square(jnp.where(others, _products(rows, z2), 0.0)).sum(1)
+
+    return by_rows(squares, (z1, number), chunk) / (count - 1) - 2 * _paired(z1, z2)
+
+
+def directclr(
+    h1: jax.Array,
+    h2: jax.Array,
+    *,
+    dimensions: int = 360,
+    temperature: float = 0.1,
+    chunk: int | None = None,
+) -> jax.Array:
+    """NT-Xent of the first columns of the representation, without a projector.
+
+        L = nt_xent(h1[:, :d], h2[:, :d])
+
+    Args:
+        h1, h2: representations of two views [B, D].
+        dimensions: d; the paper's is 360 of 2,048, lightly's 64.
+        temperature: tau; may be traced.
+        chunk: rows per tile, as in `info_nce`; None for all at once.
+
+    Returns:
+        Loss of each view [2B], those of h1 first.
+
+    Reference: Understanding Dimensional Collapse in Contrastive Self-supervised Learning (Jing et
+    al., 2022).
+    """
+    check_axes(h1=(h1, 'B D'), h2=(h2, 'B D'))
+    h1, h2 = h1[:, :dimensions], h2[:, :dimensions]
+    return nt_xent(h1, h2, temperature=temperature, chunk=chunk)
+
+
+def macl(
+    z1: jax.Array,
+    z2: jax.Array,
+    *,
+    temperature: float = 0.1,
+    alpha: float = 0.5,
+    threshold: float = 0.0,
+    chunk: int | None = None,
+) -> jax.Array:
+    """NT-Xent whose temperature grows as views align, without its small gradients at easy pairs.
+
+        L_i = -log P_i / (1 - P_i),   the divisor without gradient
+        P_i = exp(z_i.z_j(i) / t) / sum_{m != i} exp(z_i.z_m / t),   z = [z1; z2]
+        t = tau (1 + alpha (mean_b z1_b.z2_b - threshold)),   without gradient
+
+    Args:
+        z1, z2: projections of two views [B, D]; a batch of one, which has P = 1, loses nothing.
+        temperature: tau.
+        alpha: how far the temperature moves, in [0, 1].
+        threshold: likeness of views at which it is tau: A_0 of the paper.
+        chunk: rows per tile, as in `info_nce`; None for all at once.
+
+    Returns:
+        Loss of each view [2B], those of z1 first.
+
+    Reference: Model-Aware Contrastive Learning: Towards Escaping the Dilemmas (Huang et al., 2023).
+    """
+    check_axes(z1=(z1, 'B D'), z2=(z2, 'B D'))
+    alike = jax.lax.stop_gradient(_paired(normalise(z1), normalise(z2)).mean())
+    aware = temperature * (1 + alpha * (alike - threshold))
+    loss = nt_xent(z1, z2, temperature=aware, chunk=chunk)
+    # 1 - P of log P, exact for easy pairs too; a loss below rounding is as good as that of P = 1.
+    return loss / jnp.maximum(-jnp.expm1(-jax.lax.stop_gradient(loss)), 1e-6)
 
 
 def sup_con(

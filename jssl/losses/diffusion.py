@@ -3,6 +3,8 @@
 x_t = a x_0 + s e,   e ~ N(0, I);   a and s are given for each row, [B]
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -132,23 +134,76 @@ def flow_path(x0: jax.Array, x1: jax.Array, time: jax.Array) -> tuple[jax.Array,
     return (1 - t) * x0 + t * x1, x1 - x0
 
 
-def gaussian_kl(mean: jax.Array, log_variance: jax.Array) -> jax.Array:
-    """Divergence of a diagonal Gaussian from the standard one: half of the ELBO.
+def score_matching(score: Callable, x: jax.Array) -> jax.Array:
+    """The score of the data without noise and without knowing it: by the trace of its slope.
 
-        L_i = 1/2 sum_d (mu^2 + exp(l) - 1 - l)
+        L_i = tr(ds/dx at x_i) + 1/2 |s(x_i)|^2
+
+    The trace takes D derivatives: for few dimensions.
 
     Args:
-        mean: mu [B, D].
-        log_variance: l [B, D]; above 80 it counts as 80, since its exponential must be a number.
+        score: s, x -> [B, D], each row of its own x only.
+        x: [B, D].
 
     Returns:
-        Nats of each row [B].
+        Loss of each row [B]; without a lower bound.
 
-    Reference: Auto-Encoding Variational Bayes (Kingma & Welling, 2014).
+    Reference: Estimation of Non-Normalized Statistical Models by Score Matching (Hyvarinen, 2005).
     """
-    check_axes(mean=(mean, 'B D'), log_variance=(log_variance, 'B D'))
-    mu, l = widen(mean), jnp.minimum(widen(log_variance), 80.0)
-    return (jnp.square(mu) + jnp.expm1(l) - l).sum(1) / 2
+    check_axes(x=(x, 'B D'))
+    x = widen(x)
+    bases = jnp.eye(x.shape[1], dtype=x.dtype)
+
+    def slope(basis):
+        s, turned = jax.jvp(score, (x,), (jnp.broadcast_to(basis[None], x.shape),))
+        return s, (widen(turned) * basis[None]).sum(1)
+
+    s, slopes = jax.vmap(slope, out_axes=(None, 0))(bases)
+    return slopes.sum(0) + jnp.square(widen(s)).sum(1) / 2
+
+
+def sliced_score_matching(key: jax.Array, score: Callable, x: jax.Array) -> jax.Array:
+    """Score matching along one random direction for each example.
+
+        L_i = v_i^T (ds/dx at x_i) v_i + 1/2 |s(x_i)|^2,   v of random signs
+
+    Args:
+        key: of the directions.
+        score: s, x -> [B, ...], each row of its own x only.
+        x: [B, ...].
+
+    Returns:
+        Loss of each row [B]; its mean over directions is `score_matching`.
+
+    Reference: Sliced Score Matching: A Scalable Approach to Density and Score Estimation (Song et
+    al., 2019), with variance reduction.
+    """
+    x = widen(x)
+    v = jax.random.rademacher(key, x.shape, x.dtype)
+    s, turned = jax.jvp(score, (x,), (v,))
+    each = widen(turned) * v + jnp.square(widen(s)) / 2
+    return each.reshape(x.shape[0], -1).sum(1)
+
+
+def denoising_score(score: jax.Array, noise: jax.Array, sigma: jax.Array) -> jax.Array:
+    """The score of noisy data points back along the noise.
+
+        L_i = 1/2 |sigma s(x + sigma e) + e|^2
+
+    Args:
+        score: s at the noisy data [B, ...].
+        noise: e [B, ...].
+        sigma: of each row [B]; the factor sigma^2 makes all levels of noise weigh alike.
+
+    Returns:
+        Loss of each row [B].
+
+    Reference: A Connection Between Score Matching and Denoising Autoencoders (Vincent, 2011);
+    Generative Modeling by Estimating Gradients of the Data Distribution (Song & Ermon, 2019).
+    """
+    check_axes(score=(score, axes_of(score)), noise=(noise, axes_of(score)), sigma=(sigma, 'B'))
+    error = _rows(sigma, score) * widen(score) + widen(noise)
+    return jnp.square(error).reshape(error.shape[0], -1).sum(1) / 2
 
 
 def _check(x0, other, alpha, sigma):

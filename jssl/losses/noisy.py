@@ -202,3 +202,35 @@ def z_loss(logits: jax.Array, labels: jax.Array, *, a: float = 0.1, b: float = 1
     deviation = jnp.sqrt(jnp.where(lives, variance, 1.0))
     own = jnp.take_along_axis(centred, labels[:, None], axis=1)[:, 0]
     return jax.nn.softplus(a * (b - jnp.where(lives, own / deviation, 0.0))) / a
+
+
+def ens_loss(key: jax.Array, margins: jax.Array, *, lambda_: jax.Array | float = 0.0) -> jax.Array:
+    """The slope of a convex calibrated loss that is drawn anew at every step.
+
+        L_i = g_i m_i,   g <= 0 without gradient
+        g: -min(1, r) of random r, in the order of the margins;  divided by m where m > 1;  - 1e-6
+        r = exp(x), or max(0, 1 + lambda x)^(1 / lambda),   x ~ N(0, 1)
+
+    Only the gradient means something: the value does not tell how training fares.
+
+    Args:
+        key: of the draw; another at every step.
+        margins: m = y f(x), y in {-1, 1}: [B].
+        lambda_: shape of the loss; may be traced. The paper draws it anew every ten steps.
+
+    Returns:
+        Loss of each row [B].
+
+    Reference: EnsLoss: Stochastic Calibrated Loss Ensembles for Preventing Overfitting in
+    Classification (Dai, 2024).
+    """
+    check_axes(margins=(margins, 'B'), lambda_=(lambda_, ''))
+    m = widen(margins)
+    fixed, shape = jax.lax.stop_gradient((m, jnp.asarray(lambda_, m.dtype)))
+    x = jax.random.normal(key, m.shape, m.dtype)
+    curved = jnp.where(shape == 0, 1.0, shape)
+    power = jnp.maximum(1 + curved * x, 0.0) ** (1 / curved)
+    r = jnp.where(shape == 0, jnp.exp(x), power)
+    steepest_first = jnp.sort(-jnp.minimum(r, 1.0))
+    g = steepest_first[jnp.argsort(jnp.argsort(fixed))]
+    return (g / jnp.maximum(fixed, 1.0) - 1e-6) * m

@@ -1,6 +1,6 @@
 """Losses against learned rows of classes: weights, proxies, centres. They are arguments here.
 
-Everything but SphereFace takes directions alone: rows of unit length on both sides.
+All but SphereFace, large-margin softmax and instance loss take directions alone: unit rows.
 """
 
 import math
@@ -143,13 +143,59 @@ def sphereface(
     Reference: SphereFace: Deep Hypersphere Embedding for Face Recognition (Liu et al., 2017).
     """
     cosine = _cosines(z, labels, weights=weights)
-    angle = _angle(cosine)
-    k = jnp.floor(jax.lax.stop_gradient(angle) * (margin / math.pi))
-    psi = (1 - 2 * (k % 2)) * _multiple_cosine(cosine, margin) - 2 * k
-    square = jnp.square(widen(z)).sum(1, keepdims=True)
-    lives = square > 0
-    length = jnp.where(lives, jnp.sqrt(jnp.where(lives, square, 1.0)), 0.0)
-    return _cross_entropy(length * jnp.where(_own(labels, cosine), psi, cosine), labels)
+    eased = jnp.where(_own(labels, cosine), _psi(cosine, margin), cosine)
+    return _cross_entropy(_length(z)[:, None] * eased, labels)
+
+
+def large_margin_softmax(
+    z: jax.Array, labels: jax.Array, weights: jax.Array, *, margin: int = 4
+) -> jax.Array:
+    """SphereFace whose weights keep their length too: softmax with a multiple of the own angle.
+
+        L_i = -log softmax(|w_c| |z_i| psi(theta_ic))[y_i],   psi as in `sphereface`
+
+    Args:
+        z: embeddings [B, D].
+        labels: classes [B], integer.
+        weights: one row of each class [C, D].
+        margin: m, a whole number; 1 for the plain softmax.
+
+    Returns:
+        Loss of each row [B].
+
+    Reference: Large-Margin Softmax Loss for Convolutional Neural Networks (Liu et al., 2016).
+    """
+    cosine = _cosines(z, labels, weights=weights)
+    eased = jnp.where(_own(labels, cosine), _psi(cosine, margin), cosine)
+    return _cross_entropy(_length(z)[:, None] * _length(weights)[None, :] * eased, labels)
+
+
+def instance_loss(
+    image: jax.Array, text: jax.Array, labels: jax.Array, weights: jax.Array
+) -> jax.Array:
+    """Every pair of an image and its texts is a class, with one classifier for both sides.
+
+        L_i = -log softmax(W image_i)[y_i] - log softmax(W text_i)[y_i]
+
+    pytorch-metric-learning's classifies rows by their cosines to the batch instead, without W.
+
+    Args:
+        image, text: embeddings of pairs [B, D].
+        labels: numbers of the pairs in the data set [B], integer.
+        weights: W, one row of each pair of the data set [C, D].
+
+    Returns:
+        Loss of each pair [B].
+
+    Reference: Dual-Path Convolutional Image-Text Embeddings with Instance Loss (Zheng et al.,
+    2020).
+    """
+    check_axes(
+        image=(image, 'B D'), text=(text, 'B D'), labels=(labels, 'B'), weights=(weights, 'C D')
+    )
+    w = widen(weights).T
+    logits = [jnp.matmul(widen(h), w, precision='highest') for h in (image, text)]
+    return sum(_cross_entropy(scores, labels) for scores in logits)
 
 
 def p2s_grad(z: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
@@ -308,6 +354,18 @@ def _angular_softmax(cosine, labels, margin, scale):
 
 def _angle(cosine):
     return jnp.arccos(jnp.clip(cosine, -1.0, 1.0))
+
+
+def _psi(cosine, times):
+    """cos(m theta) for theta up to pi / m, carried on so that it falls all the way to pi."""
+    k = jnp.floor(jax.lax.stop_gradient(_angle(cosine)) * (times / math.pi))
+    return (1 - 2 * (k % 2)) * _multiple_cosine(cosine, times) - 2 * k
+
+
+def _length(x):
+    square = jnp.square(widen(x)).sum(1)
+    lives = square > 0
+    return jnp.where(lives, jnp.sqrt(jnp.where(lives, square, 1.0)), 0.0)
 
 
 def _multiple_cosine(cosine, times):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jssl.losses.arrays import check_axes, widen
 from jssl.losses.similarity import cosine_similarity, distance_matrix, normalise
+from jssl.losses.tiles import by_rows
 
 
 def barlow_twins(
@@ -167,13 +168,14 @@ def w_mse(z1: jax.Array, z2: jax.Array, *, epsilon: float = 1e-4) -> jax.Array:
     return jnp.square(u1 - u2).sum(1)
 
 
-def koleo(z: jax.Array) -> jax.Array:
+def koleo(z: jax.Array, *, chunk: int | None = None) -> jax.Array:
     """Logarithm of the distance to the nearest other row: rows spread over the sphere.
 
         L_i = -log(min_{j != i} |u_i - u_j| + 1e-8),   u: z of unit length
 
     Args:
         z: representations [B, D].
+        chunk: rows per tile, as in `info_nce`; None for all at once.
 
     Returns:
         Loss of each row [B]; zero for a batch of one.
@@ -182,8 +184,13 @@ def koleo(z: jax.Array) -> jax.Array:
     """
     check_axes(z=(z, 'B D'))
     u = normalise(z)
-    itself = jnp.eye(z.shape[0], dtype=bool)
-    nearest = jnp.where(itself, 4.0, distance_matrix(u, u)).min(1)
+    number = jnp.arange(z.shape[0])
+
+    def of_rows(rows, index):
+        itself = index[:, None] == number[None, :]
+        return jnp.where(itself, 4.0, distance_matrix(rows, u)).min(1)
+
+    nearest = by_rows(of_rows, (u, number), chunk)
     return -jnp.log(nearest + 1e-8) if z.shape[0] > 1 else 0.0 * nearest
 
 
@@ -251,6 +258,36 @@ def emp_ssl(z: jax.Array, *, weight: float = 200.0, epsilon: float = 0.2) -> jax
     rates = jax.vmap(lambda view: coding_rate(view, epsilon=epsilon**0.5))(u)
     mean = jnp.broadcast_to(u.mean(0, keepdims=True), u.shape)
     return -rates.mean() - weight * cosine_similarity(u, mean).mean()
+
+
+def frossl(z: jax.Array, *, invariance: float = 1.0) -> jax.Array:
+    """Covariances of flat spectrum, by their Frobenius norm, and views near their mean; a scalar.
+
+        L = sum_v (log |C_v|_F^2 + invariance V D mean_bd (u_vbd - mean_w u_wbd)^2)
+        C_v = U_v^T U_v / tr,   u: columns of z of unit length over the batch
+
+    The weight V D of the second term is that of lightly; the authors' code has had several.
+
+    Args:
+        z: projections of V views [V, B, D].
+        invariance: weight of the views' likeness.
+
+    Returns:
+        Loss of the batch, a scalar.
+
+    Reference: FroSSL: Frobenius Norm Minimization for Efficient Multiview Self-Supervised Learning
+    (Skean et al., 2024).
+    """
+    check_axes(z=(z, 'V B D'))
+    u = normalise(z, axis=1)
+    views, batch, dimensions = u.shape
+    # U U^T has the norm and the trace of U^T U: take the smaller one.
+    form = 'vbd,vbe->vde' if batch > dimensions else 'vbd,vcd->vbc'
+    c = jnp.einsum(form, u, u, precision='highest')
+    trace = jnp.maximum(jnp.square(u).sum((1, 2)), 1e-12)
+    norm = jnp.log(jnp.maximum(jnp.square(c).sum((1, 2)) / jnp.square(trace), 1e-12))
+    spread = jnp.square(u - u.mean(0, keepdims=True)).mean()
+    return norm.sum() + invariance * views**2 * dimensions * spread
 
 
 def _nuclear_norm(x):

@@ -1,10 +1,14 @@
 """Losses on images without labels: what one view is predicted to be teaches the other."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
+import optax
 
-from jssl.losses.arrays import check_axes, widen
+from jssl.losses.arrays import axes_of, check_axes, widen
 from jssl.losses.classification import cross_entropy
+from jssl.losses.similarity import normalise
 
 
 def pi_model(logits1: jax.Array, logits2: jax.Array) -> jax.Array:
@@ -40,6 +44,67 @@ def mean_teacher(student: jax.Array, teacher: jax.Array) -> jax.Array:
     """
     check_axes(student=(student, 'B K'), teacher=(teacher, 'B K'))
     return pi_model(student, jax.lax.stop_gradient(teacher))
+
+
+def vat(
+    key: jax.Array,
+    predict: Callable,
+    x: jax.Array,
+    *,
+    epsilon: float = 8.0,
+    iterations: int = 1,
+) -> jax.Array:
+    """Divergence of a prediction from itself when the image moves where that changes it most.
+
+        L_i = KL(sg p(x_i) | p(x_i + e d)),   d <- H d / |H d| from a random one
+        H = J^T (diag p - p p^T) J, the curvature of the divergence;   J = d logits / d x
+
+    The paper takes H d from a finite difference of size xi; here it is exact.
+
+    Args:
+        key: of the first direction.
+        predict: x -> logits [B, K], each row of its own image only.
+        x: images [B, ...].
+        epsilon: e, Euclidean length of the step, in the units of x; the paper tunes it.
+        iterations: of the power method.
+
+    Returns:
+        Loss of each row [B].
+
+    Reference: Virtual Adversarial Training: A Regularization Method for Supervised and
+    Semi-Supervised Learning (Miyato et al., 2018).
+    """
+    x = widen(x)
+    logits, pull = jax.vjp(predict, x)
+    logits = jax.lax.stop_gradient(widen(logits))
+    p = jax.nn.softmax(logits)
+    # With epsilon zero: a prediction that is sure turns little, but it turns somewhere.
+    unit = lambda d: normalise(d.reshape(d.shape[0], -1), epsilon=0.0).reshape(d.shape)
+    d = unit(jax.random.normal(key, x.shape, x.dtype))
+    for _ in range(iterations):
+        turned = p * jax.jvp(predict, (x,), (d,))[1]
+        d = unit(pull(turned - p * turned.sum(1, keepdims=True))[0])
+    moved = jax.nn.log_softmax(widen(predict(x + epsilon * jax.lax.stop_gradient(d))))
+    return (p * (jax.nn.log_softmax(logits) - moved)).sum(1)
+
+
+def pseudo_label(logits: jax.Array, *, threshold: float = 0.0) -> jax.Array:
+    """Cross-entropy with the network's own class, where it is sure of it.
+
+        L_i = [max p_i >= t] CE(argmax p_i, p_i)
+
+    Args:
+        logits: [B, K].
+        threshold: t; zero in the paper, which raises the weight of the loss in its place.
+
+    Returns:
+        Loss of each row [B].
+
+    Reference: Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep
+    Neural Networks (Lee, 2013).
+    """
+    check_axes(logits=(logits, 'B K'))
+    return fixmatch(logits, logits, threshold=threshold)
 
 
 def fixmatch(
@@ -190,6 +255,82 @@ def sharpen(p: jax.Array, *, temperature: float = 0.5) -> jax.Array:
     """
     check_axes(p=(p, 'B K'))
     return jax.nn.softmax(jnp.log(jnp.maximum(widen(p), 1e-12)) / temperature)
+
+
+def guess_labels(logits: jax.Array, *, temperature: float = 0.5) -> jax.Array:
+    """What an image is guessed to be: the sharpened mean of the predictions of its views.
+
+        sharpen(mean_v softmax(l_v), T)
+
+    Args:
+        logits: of V views [V, B, K].
+        temperature: T.
+
+    Returns:
+        Distributions [B, K], without gradient.
+
+    Reference: MixMatch: A Holistic Approach to Semi-Supervised Learning (Berthelot et al., 2019).
+    """
+    check_axes(logits=(logits, 'V B K'))
+    p = jax.nn.softmax(jax.lax.stop_gradient(widen(logits)))
+    return sharpen(p.mean(0), temperature=temperature)
+
+
+def mixup(x: jax.Array, other: jax.Array, ratio: jax.Array) -> jax.Array:
+    """Rows mixed with other rows, of which they stay the greater part.
+
+        r x_i + (1 - r) x'_i,   r = max(l_i, 1 - l_i)
+
+    For images and for targets alike, with the same ratio.
+
+    Args:
+        x, other: [B, ...]; the other rows are commonly a permutation of a batch.
+        ratio: l of each row [B], drawn from Beta(a, a); a is 0.75 in the paper.
+
+    Returns:
+        [B, ...], float32 or wider.
+
+    Reference: MixMatch: A Holistic Approach to Semi-Supervised Learning (Berthelot et al., 2019).
+    """
+    check_axes(x=(x, axes_of(x)), other=(other, axes_of(x)), ratio=(ratio, 'B'))
+    r = jnp.maximum(widen(ratio), 1 - widen(ratio)).reshape(-1, *(1,) * (x.ndim - 1))
+    return r * widen(x) + (1 - r) * widen(other)
+
+
+def mixmatch(
+    logits: jax.Array,
+    targets: jax.Array,
+    unlabelled: jax.Array,
+    guesses: jax.Array,
+    *,
+    weight: float = 75.0,
+) -> jax.Array:
+    """Cross-entropy where there were labels, squared error of the probabilities where not.
+
+        L = mean_i CE(t_i, p_i) + weight mean_j 1/K |g_j - q_j|^2,   p, q = softmax of the logits
+
+    Args:
+        logits: of mixed labelled images [B, K].
+        targets: t, mixed [B, K], without gradient.
+        unlabelled: logits of mixed unlabelled images [N, K].
+        guesses: g, mixed [N, K], without gradient; see `guess_labels` and `mixup`.
+        weight: the paper raises it from zero.
+
+    Returns:
+        Loss of the batch, a scalar.
+
+    Reference: MixMatch: A Holistic Approach to Semi-Supervised Learning (Berthelot et al., 2019).
+    """
+    check_axes(
+        logits=(logits, 'B K'),
+        targets=(targets, 'B K'),
+        unlabelled=(unlabelled, 'N K'),
+        guesses=(guesses, 'N K'),
+    )
+    targets, guesses = jax.lax.stop_gradient((widen(targets), widen(guesses)))
+    supervised = optax.softmax_cross_entropy(widen(logits), targets)
+    error = jnp.square(jax.nn.softmax(widen(unlabelled)) - guesses)
+    return supervised.mean() + weight * error.mean()
 
 
 def _chosen(logits):

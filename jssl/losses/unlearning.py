@@ -6,6 +6,24 @@ import jax.numpy as jnp
 from jssl.losses.arrays import check_axes, widen
 
 
+def gradient_ascent(forget: jax.Array) -> jax.Array:
+    """Ascent on what is to be forgotten.
+
+        L_i = log p(forget_i)
+
+    Args:
+        forget: log-probabilities [B].
+
+    Returns:
+        Loss of each row [B]; without a lower bound.
+
+    Reference: Knowledge Unlearning for Mitigating Privacy Risks in Language Models (Jang et al.,
+    2023).
+    """
+    check_axes(forget=(forget, 'B'))
+    return widen(forget)
+
+
 def gradient_difference(forget: jax.Array, retain: jax.Array, *, weight: float = 1.0) -> jax.Array:
     """Ascent on what is to be forgotten, descent on what is to be kept.
 
@@ -13,7 +31,7 @@ def gradient_difference(forget: jax.Array, retain: jax.Array, *, weight: float =
 
     Args:
         forget, retain: log-probabilities [B].
-        weight: of what is kept; 0 is plain gradient ascent.
+        weight: of what is kept.
 
     Returns:
         Loss of each pair [B]; without a lower bound.

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jssl.algorithms import minibatch_kmeans
-from jssl.losses import normalise
+from jssl.losses import commitment, normalise, vq_loss
 
 
 class Quantised(NamedTuple):
@@ -139,28 +139,6 @@ def straight_through(z: jax.Array, q: jax.Array) -> jax.Array:
     """
     chex.assert_equal_shape([z, q])
     return z + jax.lax.stop_gradient(q - z)
-
-
-def vq_loss(z: jax.Array, q: jax.Array, *, beta: float = 0.25) -> jax.Array:
-    """Codebook and commitment terms, means over the width.
-
-    |sg z - q|^2 + beta |z - sg q|^2
-
-    The weight beta is on the commitment, which moves the encoder; some early code had it swapped.
-
-    Args:
-      z: [..., D], of the encoder.
-      q: [..., D], the chosen codes, without the straight-through gradient.
-      beta: weight of the commitment.
-
-    Returns:
-      [...].
-
-    Neural Discrete Representation Learning (van den Oord et al., 2017).
-    """
-    chex.assert_equal_shape([z, q])
-    codebook = jnp.square(jax.lax.stop_gradient(z) - q).mean(-1)
-    return codebook + beta * jnp.square(z - jax.lax.stop_gradient(q)).mean(-1)
 
 
 def quantise(z: jax.Array, codebook: jax.Array, *, beta: float = 0.25) -> Quantised:
@@ -346,8 +324,6 @@ class EMAQuantiser(nn.Module):
     def __call__(self, z: jax.Array, *, train: bool = False) -> Quantised:
         """Quantises z [..., D], with the codebook as it was before the batch."""
         found = quantise(z, jax.lax.stop_gradient(self.codebook()))
-        fixed = jax.lax.stop_gradient(found.q)
-        commitment = self.beta * jnp.square(z - fixed).mean(-1)
         if train and not self.is_initializing():
             rows = jax.lax.stop_gradient(z).reshape(-1, self.width)
             averages = Averages(self.counts.value, self.sums.value)
@@ -355,7 +331,7 @@ class EMAQuantiser(nn.Module):
             key = self.make_rng('restart')
             averages = restart(key, averages, rows, threshold=self.threshold)
             self.counts.value, self.sums.value = averages
-        return found._replace(loss=commitment)
+        return found._replace(loss=commitment(z, found.q, beta=self.beta))
 
 
 class FactorisedQuantiser(nn.Module):
@@ -512,7 +488,7 @@ class LFQ(nn.Module):
         """Quantises z [..., D]; `train` adds the entropy penalty, the same for every token."""
         z = nn.Dense(self.bits, name='down')(z)
         codes, indices = lfq(z)
-        loss = self.beta * jnp.square(z - jax.lax.stop_gradient(codes)).mean(-1)
+        loss = commitment(z, codes, beta=self.beta)
         if train:
             loss = loss + self.weight * lfq_entropy(z, temperature=self.temperature)
         return Quantised(nn.Dense(self.width, name='up')(codes), indices, loss)

@@ -85,6 +85,10 @@ def rrhf(live, _):
     return out
 
 
+def gradient_ascent(live, _):
+    return live[0]
+
+
 def gradient_difference(live, _):
     return [f - 0.5 * r for f, r in zip(*live, strict=True)]
 
@@ -148,6 +152,7 @@ CASES = {
     'cpo': Case(partial(losses.cpo, beta=0.5, weight=2.0), answers(2), TWO),
     'slic': Case(partial(losses.slic, weight=0.3), answers(3), (0, 0, 0)),
     'rrhf': Case(losses.rrhf, several, (0, 0, 0)),
+    'gradient_ascent': Case(losses.gradient_ascent, answers(1), (0,)),
     'gradient_difference': Case(partial(losses.gradient_difference, weight=0.5), answers(2), TWO),
     'npo': Case(partial(losses.npo, beta=0.5), answers(2), TWO),
     'simnpo': Case(partial(losses.simnpo, gamma=0.5), answers(1, 1), TWO),
@@ -158,7 +163,8 @@ ORACLES = {
     **{
         f.__name__: f
         for f in (
-            dpo, robust_dpo, ipo, kto, simpo, orpo, cpo, slic, rrhf, gradient_difference, npo,
+            dpo, robust_dpo, ipo, kto, simpo, orpo, cpo, slic, rrhf, gradient_ascent,
+            gradient_difference, npo,
             simnpo, rmu,
         )
     },

@@ -24,6 +24,9 @@ class Case:
         arguments = self.draw(np.random.default_rng(0), max(self.least, 2))
         return tuple(i for i, a in enumerate(arguments) if np.issubdtype(a.dtype, np.floating))
 
+    def in_tiles(self, chunk):
+        return dataclasses.replace(self, loss=functools.partial(self.loss, chunk=chunk))
+
     def arguments(self, seed=0, batch=16):
         return self.draw(np.random.default_rng(seed), batch)
 

@@ -11,7 +11,24 @@ import numpy as np
 
 from jssl import losses
 
-from . import answers, denoisers, dense, noisy, pairs, proxies, spread, unlabelled
+from . import (
+    answers,
+    bounds,
+    denoisers,
+    dense,
+    groups,
+    latent,
+    local,
+    noisy,
+    pairs,
+    prototypes,
+    proxies,
+    slopes,
+    sorting,
+    spread,
+    unlabelled,
+    views,
+)
 from .case import PAIR, Case, labelled, normal
 
 
@@ -45,12 +62,12 @@ def nt_xent_queue(z1, z2, negatives, chunk=None):
     return losses.nt_xent(z1, z2, negatives=negatives, temperature=0.2, chunk=chunk)
 
 
-def clip(image, text, logit_scale):
-    return losses.clip(image, text, logit_scale=logit_scale)
+def clip(image, text, logit_scale, chunk=None):
+    return losses.clip(image, text, logit_scale=logit_scale, chunk=chunk)
 
 
-def siglip(image, text, logit_scale, logit_bias):
-    return losses.siglip(image, text, logit_scale=logit_scale, logit_bias=logit_bias)
+def siglip(image, text, logit_scale, logit_bias, chunk=None):
+    return losses.siglip(image, text, logit_scale=logit_scale, logit_bias=logit_bias, chunk=chunk)
 
 
 def info_nce_temperature(q, k, temperature):
@@ -125,4 +142,12 @@ CASES = {
     **unlabelled.CASES,
     **dense.CASES,
     **denoisers.CASES,
+    **bounds.CASES,
+    **latent.CASES,
+    **slopes.CASES,
+    **sorting.CASES,
+    **local.CASES,
+    **prototypes.CASES,
+    **views.CASES,
+    **groups.CASES,
 }

@@ -3,11 +3,12 @@
 import functools
 import math
 
+import jax
 import numpy as np
 
 from jssl import losses
 
-from .case import Case
+from .case import Case, normal
 
 partial = functools.partial
 
@@ -75,6 +76,21 @@ def z_loss(live, _):
     return out
 
 
+def ens_loss(live, still):
+    """Deals the steepest slope to the smallest margin, and so on."""
+    margins, fixed = live[0], still[0]
+    x = np.asarray(jax.random.normal(jax.random.key(0), margins.shape), np.float64)
+    slopes = sorted(max(-1, -(max(0, 1 + 0.5 * v) ** 2)) for v in x)
+    out = np.zeros(len(margins))
+    for g, i in zip(slopes, np.argsort(fixed), strict=True):
+        out[i] = ((g / fixed[i] if fixed[i] > 1 else g) - 1e-6) * margins[i]
+    return out
+
+
+def drawn(margins):
+    return losses.ens_loss(jax.random.key(0), margins, lambda_=0.5)
+
+
 def labelled(random, batch):
     labels = random.integers(0, 3, batch).astype(np.int32)
     return random.normal(size=(batch, 3)).astype(np.float32), labels
@@ -105,12 +121,13 @@ CASES = {
     'peer_loss': Case(partial(losses.peer_loss, alpha=0.5), with_peers, (0, 0, 0, 0)),
     'early_learning': Case(losses.early_learning, with_targets, (0, 0, 0)),
     'early_targets': Case(losses.early_targets, averaged, (0, 0)),
+    'ens_loss': Case(drawn, normal(('B',)), (0,)),
     'z_loss': Case(partial(losses.z_loss, a=0.5, b=2.0), labelled, (0, 0)),
 }
 ORACLES = {
     f.__name__: f
     for f in (
         generalized_cross_entropy, symmetric_cross_entropy, forward_correction,
-        backward_correction, peer_loss, early_learning, early_targets, z_loss,
+        backward_correction, peer_loss, early_learning, early_targets, z_loss, ens_loss,
     )
 }  # fmt: skip

@@ -67,6 +67,26 @@ def sphereface(live, _):
     return out
 
 
+def large_margin_softmax(live, _):
+    z, y, w = live
+    out = []
+    for i in range(len(z)):
+        scale = [math.sqrt(z[i] @ z[i]) * math.sqrt(c @ c) for c in w]
+        logits = [z[i] @ c for c in w]
+        angle = math.acos(cosine(z[i], w[y[i]]))
+        k = math.floor(3 * angle / math.pi)
+        logits[y[i]] = scale[y[i]] * ((-1) ** k * math.cos(3 * angle) - 2 * k)
+        out.append(cross_entropy(logits, y[i]))
+    return out
+
+
+def instance_loss(live, _):
+    image, text, y, w = live
+    logits = [([h @ c for c in w] for h in side) for side in (image, text)]
+    both = zip(*logits, y, strict=True)
+    return [cross_entropy(of_image, c) + cross_entropy(of_text, c) for of_image, of_text, c in both]
+
+
 def p2s_grad(live, _):
     z, y, w = live
     target = np.eye(len(w))
@@ -125,6 +145,11 @@ def with_rows(*shape):
     return draw
 
 
+def both_sides(random, batch):
+    image, labels, weights = ONE(random, batch)
+    return image, labelled(random, batch)[0], labels, weights
+
+
 ONE, SEVERAL, AXES = with_rows(4, 5), with_rows(4, 3, 5), (0, 0, None)
 BY_ANGLE = {'cosine': (0, 2)}
 CASES = {
@@ -135,6 +160,8 @@ CASES = {
     'sub_center_arcface': Case(partial(losses.sub_center_arcface, scale=4.0), SEVERAL, AXES),
     'cosface': Case(partial(losses.cosface, scale=4.0), ONE, AXES, **BY_ANGLE),
     'sphereface': Case(losses.sphereface, ONE, AXES),
+    'large_margin_softmax': Case(partial(losses.large_margin_softmax, margin=3), ONE, AXES),
+    'instance_loss': Case(losses.instance_loss, both_sides, (0, 0, 0, None)),
     'p2s_grad': Case(losses.p2s_grad, ONE, AXES, **BY_ANGLE),
     'proxy_nca': Case(partial(losses.proxy_nca, scale=2.0), ONE, AXES, **BY_ANGLE),
     'proxy_anchor': Case(partial(losses.proxy_anchor, alpha=4.0), ONE, AXES, rows=0, **BY_ANGLE),
@@ -143,7 +170,7 @@ CASES = {
 ORACLES = {
     f.__name__: f
     for f in (
-        normalized_softmax, arcface, sub_center_arcface, cosface, sphereface, p2s_grad, proxy_nca,
-        proxy_anchor, soft_triple,
+        normalized_softmax, arcface, sub_center_arcface, cosface, sphereface, large_margin_softmax,
+        instance_loss, p2s_grad, proxy_nca, proxy_anchor, soft_triple,
     )
 }  # fmt: skip

@@ -85,6 +85,25 @@ def emp_ssl(live, _):
     return -wide - 200 * sum(alike) / len(alike)
 
 
+def alignment(live, _):
+    return [distance(a, b) ** 3 for a, b in zip(*map(unit, live), strict=True)]
+
+
+def uniformity(live, _):
+    u = unit(live[0])
+    pairs = [distance(a, b) for i, a in enumerate(u) for j, b in enumerate(u) if j != i]
+    return math.log(sum(math.exp(-2 * d**2) for d in pairs) / len(pairs))
+
+
+def spectral_contrastive(live, _):
+    z1, z2 = live
+    out = []
+    for i, row in enumerate(z1):
+        others = [(row @ other) ** 2 for j, other in enumerate(z2) if j != i]
+        out.append(-2 * row @ z2[i] + sum(others) / len(others))
+    return out
+
+
 def grouped(random, batch):
     z = random.normal(size=(batch, 5)).astype(np.float32)
     return z, random.dirichlet(np.ones(3), batch).astype(np.float32)
@@ -104,11 +123,28 @@ CASES = {
     'mmcr': Case(partial(losses.mmcr, lambda_=0.5), VIEWS, (1,), rows=0),
     'w_mse': Case(partial(losses.w_mse, epsilon=0.01), PAIR, (0, 0), least=2),
     'koleo': Case(losses.koleo, normal(('B', 5)), (0,), cosine=(0,)),
+    'alignment': Case(partial(losses.alignment, alpha=3.0), PAIR, (0, 0), cosine=(0, 1)),
+    'uniformity': Case(losses.uniformity, normal(('B', 5)), (0,), rows=0, cosine=(0,), least=2),
+    'spectral_contrastive': Case(losses.spectral_contrastive, PAIR, (0, 0), least=2),
     'coding_rate': Case(losses.coding_rate, normal(('B', 5)), (0,), rows=0),
     'mcr2': Case(losses.mcr2, grouped, (0, 0), rows=0),
     'emp_ssl': Case(losses.emp_ssl, VIEWS, (1,), rows=0),
 }  # fmt: skip
 ORACLES = {
     'tico-covariance': tico_covariance,
-    **{f.__name__: f for f in (tico, mmcr, w_mse, koleo, coding_rate, mcr2, emp_ssl)},
+    **{
+        f.__name__: f
+        for f in (
+            tico,
+            mmcr,
+            w_mse,
+            koleo,
+            coding_rate,
+            mcr2,
+            emp_ssl,
+            alignment,
+            uniformity,
+            spectral_contrastive,
+        )
+    },
 }

@@ -1,70 +1,89 @@
 """Losses in tiles: the same numbers as in one piece, in much less memory."""
 
+import inspect
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jssl import losses
 
-LOSSES = pytest.mark.parametrize('loss', [losses.info_nce, losses.nt_xent])
-BATCH = 22
+from .cases import CASES
 
 
-def draw():
-    keys = jax.random.split(jax.random.key(0), 3)
-    return [jax.random.normal(k, (n, 6)) for k, n in zip(keys, (BATCH, BATCH, 9), strict=True)]
+def takes_chunk(loss):
+    return 'chunk' in inspect.signature(loss).parameters
 
 
-def everything(loss, chunk, queue):
-    """(losses, gradients of both views, the queue and the temperature)."""
-
-    def objective(z1, z2, rows, temperature):
-        negatives = rows if queue else None
-        out = loss(z1, z2, temperature=temperature, negatives=negatives, chunk=chunk)
-        return jnp.cos(jnp.arange(out.size)) @ out, out
-
-    return jax.value_and_grad(objective, (0, 1, 2, 3), has_aux=True)
+CHUNKED = {name: case for name, case in CASES.items() if takes_chunk(case.loss)}
 
 
-@LOSSES
-@pytest.mark.parametrize('queue', [False, True], ids=['batch', 'queue'])
-def test_tiles_equal_one_piece(loss, queue):
-    arguments = [*draw(), jnp.float32(0.2)]
-    expected = jax.tree.leaves(jax.jit(everything(loss, None, queue))(*arguments))
-    for chunk in (7, 11, 1000):  # 7 does not divide the batch, 1000 exceeds it
-        actual = jax.tree.leaves(jax.jit(everything(loss, chunk, queue))(*arguments))
-        for a, e in zip(actual, expected, strict=True):
-            np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-6 * np.abs(e).max())
+def test_every_loss_with_tiles_is_in_the_table():
+    functions = {name: getattr(losses, name) for name in losses.__all__}
+    expected = {name for name, f in functions.items() if callable(f) and takes_chunk(f)}
+    assert expected == {name.split('-')[0] for name in CHUNKED}
 
 
-@LOSSES
-def test_gradients_of_gradients(loss):
+@pytest.mark.parametrize('name', [name for name in CHUNKED if not name.endswith('-chunk')])
+def test_tiles_equal_one_piece(name):
+    """In value and gradient, with a last tile that is not full."""
+    case = CHUNKED[name]
+    pieces = (case, case.in_tiles(5))
+    both = jax.jit(lambda *arguments: [piece.value_and_gradient(*arguments) for piece in pieces])
+    expected, actual = (jax.tree.leaves(piece) for piece in both(*case.arguments(batch=22)))
+    for a, e in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-5 * np.abs(e).max())
+
+
+@pytest.mark.parametrize('name', ['info_nce', 'multi_similarity'])
+@pytest.mark.parametrize('chunk', [1, 1000])
+def test_any_number_of_rows_makes_a_tile(name, chunk):
+    case = CHUNKED[name]
+    expected = case.gradient(*case.arguments())[0]
+    actual = case.in_tiles(chunk).loss(*case.arguments())
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['nt_xent', 'pair_contrastive'])
+def test_gradients_of_gradients(name):
     """Penalties on gradients and implicit differentiation go through the backward pass again."""
-    z1, z2, direction = draw()[0], draw()[1], jnp.ones((BATCH, 6))
+    case = CHUNKED[name]
+    z, other = case.arguments(batch=22)
 
-    def curvature(chunk):
-        slope = jax.grad(lambda z: loss(z, z2, chunk=chunk).mean())
-        return jax.jit(jax.grad(lambda z: jnp.vdot(slope(z), direction)))(z1)
+    def curvature(z):
+        slopes = [jax.grad(lambda z, p=piece: p.loss(z, other).sum()) for piece in pieces]
+        return [jax.grad(lambda z, s=slope: s(z).sum())(z) for slope in slopes]
 
-    np.testing.assert_allclose(curvature(7), curvature(None), rtol=1e-4, atol=1e-4)
+    pieces = (case, case.in_tiles(7))
+    expected, actual = jax.jit(curvature)(z)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
-@LOSSES
-def test_memory(loss):
+@pytest.mark.parametrize(
+    ('name', 'batch', 'size'),
+    [
+        ('nt_xent', 2048, 4 * 2048**2),
+        ('circle', 2048, 2048**2),
+        ('batch_hard_triplet', 2048, 2048**2),
+        ('smooth_ap', 256, 256**3),
+    ],
+)
+def test_memory(name, batch, size):
     jax.config.update('jax_disable_most_optimizations', False)  # this one is about the real program
-    views = [jax.ShapeDtypeStruct((2048, 32), jnp.float32)] * 2
+    case = CHUNKED[name]
+    arguments = case.arguments(batch=batch)
 
-    def temporaries(chunk):
-        gradient = jax.grad(lambda z1, z2: loss(z1, z2, chunk=chunk).mean(), (0, 1))
-        return jax.jit(gradient).lower(*views).compile().memory_analysis().temp_size_in_bytes
+    def temporaries(case):
+        program = jax.jit(case.value_and_gradient).lower(*arguments).compile()
+        return program.memory_analysis().temp_size_in_bytes
 
-    plain = temporaries(None)
-    assert plain > 2048**2 * 4  # it holds at least the matrix, so the comparison means something
-    assert temporaries(64) < plain / 8
+    plain = temporaries(case)
+    assert plain > 4 * size  # it holds at least the matrix, so the comparison means something
+    assert temporaries(case.in_tiles(batch // 32)) < plain / 8
 
 
-@LOSSES
-def test_a_tile_has_at_least_one_row(loss):
+@pytest.mark.parametrize('name', ['info_nce', 'multi_similarity'])
+def test_a_tile_has_at_least_one_row(name):
+    case = CHUNKED[name]
     with pytest.raises(ValueError, match='chunk must be at least 1, got 0'):
-        loss(*draw()[:2], chunk=0)
+        jax.eval_shape(case.in_tiles(0).loss, *case.arguments())

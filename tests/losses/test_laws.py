@@ -12,6 +12,8 @@ from jssl import losses
 
 from .cases import CASES, l1, l2
 from .pairs import masked_sums
+from .prototypes import weighted
+from .slopes import CASES as SLOPES
 from .unlabelled import half_reversed
 
 every = pytest.mark.parametrize('case', CASES.values(), ids=CASES.keys())
@@ -147,10 +149,14 @@ def test_bfloat16_is_near_float32(case):
 
 
 # Their first argument may have any shape, which the others have to share.
-ANY_RANK = ('dice', 'tversky', 'focal', 'lovasz', 'boundary', 'diffuse', 'denoising', 'flow_path')
+ANY_RANK = (
+    'dice', 'tversky', 'focal', 'lovasz', 'boundary', 'diffuse', 'denoising', 'flow_path',
+    'commitment', 'vq_loss', 'gaussian_elbo', 'bernoulli_elbo', 'mixup',
+)  # fmt: skip
 ANY_SHAPE = (
     half_reversed,
     masked_sums,
+    weighted,
     l1,
     l2,
     losses.normalise,
@@ -159,6 +165,7 @@ ANY_SHAPE = (
     losses.hinge_generator,
     losses.non_saturating_discriminator,
     losses.non_saturating_generator,
+    *(case.loss for case in SLOPES.values()),
 )
 
 

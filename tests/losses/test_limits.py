@@ -8,6 +8,8 @@ import pytest
 
 from jssl import losses
 
+from . import sorting
+
 
 @pytest.fixture
 def pair():
@@ -189,3 +191,129 @@ def test_penalties_count_floating_leaves_only():
     assert losses.l2(params) == 14
     kernel = {'kernel': jnp.zeros(3)}
     assert not jax.grad(losses.l1)(kernel)['kernel'].any()
+
+
+def test_estimates_find_the_information_of_two_gaussians():
+    """With the best critic, the log of the density ratio, which is known."""
+    x, e, apart = np.random.default_rng(0).normal(size=(3, 4096))
+    rho = 0.6
+    ratio = lambda x, y: (
+        -np.log(1 - rho**2) / 2
+        + x * y * rho / (1 - rho**2)
+        - (x**2 + y**2) * rho**2 / (2 * (1 - rho**2))
+    )
+    scores = ratio(x, rho * x + (1 - rho**2) ** 0.5 * e), ratio(x, apart)[:, None]
+    scores = tuple(jnp.float32(s) for s in scores)
+    known = -np.log(1 - rho**2) / 2
+    for estimate in (losses.nwj(scores[0] + 1, scores[1] + 1), losses.donsker_varadhan(*scores)):
+        close(estimate.mean(), known, atol=0.03)
+    close(losses.smile(*scores, clip=np.inf), losses.donsker_varadhan(*scores))
+    surest = losses.info_nce_bound(jnp.array([1e4]), jnp.zeros((1, 7)))
+    close(surest, [np.log(8)])
+
+
+def test_the_limits_of_soft_orders():
+    x = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+    order, ranks = np.sort(x), np.argsort(np.argsort(x)) + 1
+    close(losses.soft_rank(x, strength=1e-3), ranks)
+    close(losses.soft_rank(x, strength=1e6), np.full_like(x, 4.5), atol=1e-4)
+    close(losses.soft_sort(x, strength=1e-3), order)
+    soft, p = losses.sorting_network(x, steepness=1e4)
+    close(soft, order)
+    close(losses.order_cross_entropy(p, ranks), np.zeros(3), atol=1e-6)
+
+
+@pytest.mark.parametrize('count', [1, 2, 8])
+def test_bitonic_networks_against_batchers_recursion(count):
+    x = np.random.default_rng(0).normal(size=(2, count)).astype(np.float32)
+    options = {'network': 'bitonic', 'relaxation': 'cauchy', 'steepness': 2.0}
+    gates = lambda n: sorting.bitonic(0, n, True)
+    expected = sorting.sorting_network([x], None, gates=gates, gate=sorting.CAUCHY)
+    close(sorting.stacked(losses.sorting_network(x, **options)), expected)
+    with pytest.raises(ValueError, match='power of two'):
+        losses.sorting_network(jnp.ones((2, 6)), network='bitonic')
+
+
+def test_a_slope_of_one_is_free_and_a_pair_has_one_slope(pair):
+    x, y = pair
+    key, direction = jax.random.key(0), jnp.array([0.6, 0, -0.8, 0])
+    close(losses.gradient_penalty(key, lambda x: x @ direction, x, y), np.zeros(8), atol=1e-9)
+    critic = lambda x: jnp.tanh(x @ direction)
+    halves = lambda x: (x[:, :2], x[:, 2:])
+    joined = lambda xs: critic(jnp.concatenate(xs, axis=1))
+    whole = losses.gradient_penalty(key, critic, x, y)
+    close(losses.gradient_penalty(key, joined, halves(x), halves(y)), whole)
+
+
+def test_slices_of_an_even_slope_are_exact(pair):
+    exact = np.square(pair[0]).sum(1) / 2 - 4
+    close(losses.score_matching(lambda x: -x, pair[0]), exact)
+    close(losses.sliced_score_matching(jax.random.key(0), lambda x: -x, pair[0]), exact)
+
+
+def test_every_drawn_loss_is_convex_and_calibrated():
+    margins = jnp.array([3.0, -1, 0, 0.5, -4, 1.5, 0.1, -0.2])
+
+    def slopes(key, shape):
+        loss = lambda m: losses.ens_loss(key, m, lambda_=shape).sum()
+        return jax.grad(loss)(margins)
+
+    keys, shapes = jax.random.split(jax.random.key(0), 200), jnp.linspace(-2, 2, 200)
+    found = np.asarray(jax.jit(jax.vmap(slopes))(keys, shapes))
+    assert (found < 0).all()
+    assert (found >= -1 - 1e-5).all()
+    assert (np.diff(found[:, np.argsort(margins)]) >= 0).all()
+
+
+def test_the_codebook_and_the_encoder_each_move_by_their_own_term(pair):
+    loss = lambda z, q: losses.vq_loss(z, q, beta=0.25).sum()
+    of_z, of_q = jax.grad(loss, (0, 1))(*pair)
+    close(of_z, 0.25 * 2 * (pair[0] - pair[1]) / 4)
+    close(of_q, 2 * (pair[1] - pair[0]) / 4)
+
+
+@pytest.mark.parametrize('loss', [losses.spectral_contrastive, losses.uniformity])
+def test_tiles_are_exact(pair, loss):
+    arguments = pair if loss is losses.spectral_contrastive else pair[:1]
+    both = [
+        jax.value_and_grad(lambda *z: loss(*z, chunk=chunk).sum())(*arguments)
+        for chunk in (None, 3)
+    ]
+    jax.tree.map(close, *both)
+
+
+def test_ibot_of_all_patches_is_dino_of_each():
+    student, teacher = jax.random.normal(jax.random.key(0), (2, 3, 4, 5))
+    center = teacher.mean((0, 1))
+    flat = losses.dino(student.reshape(12, 5), teacher.reshape(12, 5), center)
+    close(losses.ibot(student, teacher, center, jnp.ones((3, 4))), flat.reshape(3, 4).mean(1))
+    nothing = losses.ibot(student, teacher, center, jnp.zeros((3, 4)), visible=1.0)
+    close(nothing, flat.reshape(3, 4).mean(1))
+
+
+def test_msn_is_pmsn_with_a_uniform_prior(pair):
+    prototypes = pair[0][:3]
+    uniform = losses.power_law(3, exponent=0.0)
+    expected = losses.pmsn(pair[1][None], pair[0], prototypes, uniform, iterations=0)
+    close(losses.msn(pair[1][None], pair[0], prototypes, iterations=0), expected)
+
+
+def test_kernels_of_patches_do_not_see_a_rotation_or_a_scale(pair):
+    patches = jnp.stack(pair)
+    rotation, _ = jnp.linalg.qr(pair[0][:4])
+    close(losses.paka(3 * patches @ rotation + 1, patches), np.zeros(2))
+
+
+def test_gaussian_batches_are_regular():
+    z = jax.random.normal(jax.random.key(0), (2048, 4))
+    regular, flat = (losses.sigreg(jax.random.key(1), x, slices=16) for x in (z, 0.1 * z))
+    assert regular < 2  # about 1.06 on average
+    assert flat > 100
+    views = jnp.broadcast_to(z, (2, *z.shape))
+    assert losses.visreg(jax.random.key(1), views, slices=16) < 0.02
+
+
+def test_a_large_margin_of_one_is_the_plain_softmax(pair):
+    z, labels = pair[0], jnp.arange(8) % 3
+    plain = losses.cross_entropy(z @ pair[1][:3].T, labels)
+    close(losses.large_margin_softmax(z, labels, pair[1][:3], margin=1), plain)

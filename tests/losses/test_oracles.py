@@ -10,7 +10,24 @@ import math
 import numpy as np
 import pytest
 
-from . import answers, denoisers, dense, noisy, pairs, proxies, spread, unlabelled
+from . import (
+    answers,
+    bounds,
+    denoisers,
+    dense,
+    groups,
+    latent,
+    local,
+    noisy,
+    pairs,
+    prototypes,
+    proxies,
+    slopes,
+    sorting,
+    spread,
+    unlabelled,
+    views,
+)
 from .cases import CASES
 
 BATCH = 5
@@ -387,6 +404,14 @@ ORACLES = {
     **unlabelled.ORACLES,
     **dense.ORACLES,
     **denoisers.ORACLES,
+    **bounds.ORACLES,
+    **latent.ORACLES,
+    **slopes.ORACLES,
+    **sorting.ORACLES,
+    **local.ORACLES,
+    **prototypes.ORACLES,
+    **views.ORACLES,
+    **groups.ORACLES,
 }
 
 

@@ -74,6 +74,33 @@ def sharpen(live, _):
     return [[x / sum(row) for x in row] for row in powers]
 
 
+def pseudo_label(live, still):
+    return fixmatch([live[0]], [None, still[0]], thresholds=(0.4,) * 5)
+
+
+def guess_labels(_, still):
+    views = still[0]
+    means = [np.mean([softmax(view[i]) for view in views], axis=0) for i in range(views.shape[1])]
+    return [mean**2 / sum(mean**2) for mean in means]
+
+
+def mixup(live, _):
+    return [max(l, 1 - l) * a + min(l, 1 - l) * b for a, b, l in zip(*live, strict=True)]
+
+
+def mixmatch(live, still):
+    named = [
+        -sum(t * math.log(p) for t, p in zip(target, softmax(row), strict=True))
+        for row, target in zip(live[0], still[1], strict=True)
+    ]
+    guessed = [
+        (g - q) ** 2
+        for row, guess in zip(live[2], still[3], strict=True)
+        for g, q in zip(guess, softmax(row), strict=True)
+    ]
+    return sum(named) / len(named) + 75 * sum(guessed) / len(guessed)
+
+
 def mmd(live, still):
     n = len(live[0])
     both, fixed = np.concatenate(live), np.concatenate(still)
@@ -158,6 +185,17 @@ def distributions(random, batch):
     return (random.dirichlet(np.ones(5), batch).astype(np.float32),)
 
 
+def mixed(random, batch):
+    a, b = normal(('B', 2, 3), ('B', 2, 3))(random, batch)
+    return a, b, random.random(batch).astype(np.float32)
+
+
+def half_labelled(random, batch):
+    logits, unlabelled = PAIR(random, batch)
+    targets, guesses = random.dirichlet(np.ones(5), (2, batch)).astype(np.float32)
+    return logits, targets, unlabelled, guesses
+
+
 ONE, BOTH = normal(('B', 5)), (0, 0)
 CASES = {
     'pi_model': Case(losses.pi_model, PAIR, BOTH),
@@ -169,6 +207,10 @@ CASES = {
     'softmatch': Case(losses.softmatch, with_statistics, (0, 0, None, None)),
     'uda': Case(partial(losses.uda, threshold=0.4), PAIR, BOTH),
     'sharpen': Case(losses.sharpen, distributions, (0,)),
+    'pseudo_label': Case(partial(losses.pseudo_label, threshold=0.4), ONE, (0,)),
+    'guess_labels': Case(losses.guess_labels, normal((2, 'B', 5)), (1,)),
+    'mixup': Case(losses.mixup, mixed, (0, 0, 0)),
+    'mixmatch': Case(losses.mixmatch, half_labelled, (0, 0, 0, 0), rows=0),
     'mmd': Case(losses.mmd, PAIR, BOTH, rows=0),
     'coral': Case(losses.coral, PAIR, BOTH, rows=0),
     'class_confusion': Case(losses.class_confusion, ONE, (0,), rows=0),
@@ -183,8 +225,9 @@ ORACLES = {
         f.__name__: f
         for f in (
             pi_model, mean_teacher, fixmatch, flexmatch_thresholds, freematch_thresholds,
-            softmatch, uda, sharpen, mmd, coral, class_confusion, batch_nuclear_norm,
-            mutual_information, gradient_reversal, conditional_features,
+            softmatch, uda, sharpen, pseudo_label, guess_labels, mixup, mixmatch, mmd, coral,
+            class_confusion, batch_nuclear_norm, mutual_information, gradient_reversal,
+            conditional_features,
         )
     },
 }  # fmt: skip
