@@ -44,15 +44,28 @@ def ways(columns, batch: int, workers) -> dict:
     return {**grain, 'resident': resident(columns, batch, seed=0)}
 
 
-def rate(stream, policy, seconds: float) -> float:
-    """Examples per second until they are augmented, after a warm start."""
-    augmented = jax.jit(lambda key, images: policy(key, augment.to_float(images)).mean())
+def handed(stream):
+    """What a step is given: a batch; of a set on the device, its columns and the rows to gather."""
+    if hasattr(stream, 'gather'):
+        yield from ((stream.held(None), rows) for rows in stream.rows())
     with contextlib.closing(stream.iterate()) as batches:
+        yield from ((batch,) for batch in batches)
+
+
+def rate(stream, policy, seconds: float) -> float:
+    """Examples per second until they are augmented, by one program as in `fit`, once warm."""
+    gather = getattr(stream, 'gather', lambda batch: batch)
+
+    @jax.jit
+    def augmented(key, *batch):
+        return policy(key, augment.to_float(gather(*batch)['image'])).mean()
+
+    with contextlib.closing(handed(stream)) as batches:
         for k, batch in zip(range(6), batches, strict=False):
-            jax.block_until_ready(augmented(jax.random.key(k), batch['image']))
+            jax.block_until_ready(augmented(jax.random.key(k), *batch))
         started, done = time.perf_counter(), []
         for k, batch in zip(itertools.count(), batches, strict=False):
-            done.append(augmented(jax.random.key(k), batch['image']))
+            done.append(augmented(jax.random.key(k), *batch))
             if k >= 4:  # as far as a training loop runs ahead
                 jax.block_until_ready(done[k - 4])
             if time.perf_counter() - started > seconds:
