@@ -83,7 +83,7 @@ CPU = replace(
     tune_batch=32, hidden=100, probe_steps=300, probe_batch=256,
 )  # fmt: skip
 SMOKE = replace(
-    CPU, seeds=1, drawn=96, width=4, batch=2, steps=2, once=('rotnet-8',), hidden=4, labels=(1, 2),
+    CPU, seeds=1, drawn=96, width=4, batch=8, steps=2, once=('rotnet-8',), hidden=4, labels=(1, 2),
     tune_batch=8, probe_steps=2, probe_batch=48,
 )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """The claim ledger: what every experiment's cpu preset measured, and the tables made of it."""
 
 import argparse
+import ast
 import hashlib
 import json
 import os
@@ -92,8 +93,15 @@ def measure(entry: registry.Entry) -> bool:
 
 
 def source(entry: registry.Entry) -> str:
-    """A digest of the module's text."""
-    return hashlib.sha256(entry.path.read_bytes()).hexdigest()[:16]
+    """A digest of what a measurement rests on: the module's text but docstring and smoke preset."""
+    text = entry.path.read_text(encoding='utf-8')
+    left_out = set()
+    for node in ast.parse(text).body:
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if docstring or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'SMOKE'):
+            left_out.update(range(node.lineno, node.end_lineno + 1))
+    kept = [line for number, line in enumerate(text.splitlines(), 1) if number not in left_out]
+    return hashlib.sha256('\n'.join(filter(None, kept)).encode()).hexdigest()[:16]
 
 
 def read() -> dict:

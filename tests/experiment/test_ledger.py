@@ -47,7 +47,7 @@ def test_a_failed_run_leaves_the_ledger_alone(tmp_path, monkeypatch):
 def test_a_finished_run_is_recorded_with_its_figures(tmp_path, monkeypatch):
     folder = tmp_path / 'experiments' / 'f'
     folder.mkdir(parents=True)
-    (folder / 'tiny.py').write_text('"""Tiny: a title."""\n')
+    (folder / 'tiny.py').write_text('"""Tiny: a title."""\n\nsteps = 1\n')
     monkeypatch.setattr(ledger, 'FILE', tmp_path / 'ledger.json')
     monkeypatch.setattr(registry, 'ROOT', tmp_path)
 
@@ -72,6 +72,9 @@ def test_a_finished_run_is_recorded_with_its_figures(tmp_path, monkeypatch):
     assert '[f/tiny](experiments/f/tiny.py) | Tiny: a title. | shown | 1 of 1' in ledger.overview(
         ledger.read(), 'experiments/'
     )
+    same = '"""Tiny: a title, and more."""\n\nsteps = 1\nSMOKE = dict(\n    steps=1\n)\n'
+    (folder / 'tiny.py').write_text(same)
+    assert '(changed since)' not in ledger.overview(ledger.read())
     (folder / 'tiny.py').write_text('"""Tiny: a title."""\n\nsteps = 2\n')
     assert '| shown (changed since) |' in ledger.overview(ledger.read())
     assert '| ✓ | x: a - b | 0.49 ' in table
