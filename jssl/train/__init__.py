@@ -1,6 +1,6 @@
-"""Training: `fit`, step builders, optimisers, schedules, sharding, checkpoints."""
+"""Training: `fit`, steps, optimisers, schedules, sharding, checkpoints, adapters, merging."""
 
-from jssl.train import runtime, schedules, sharding
+from jssl.train import adapters, averaging, runtime, schedules, sharding
 from jssl.train.checkpoints import Checkpoint
 from jssl.train.fit import fit
 from jssl.train.optimisers import adamw, lamb, lars, sgd
@@ -11,6 +11,8 @@ __all__ = [
     'Checkpoint',
     'State',
     'adamw',
+    'adapters',
+    'averaging',
     'create',
     'ema_update',
     'fit',
