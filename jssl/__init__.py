@@ -4,7 +4,7 @@ import importlib
 
 __version__ = '0.1.0'
 
-_ROOMS = ('algorithms', 'data', 'evaluate', 'experiment', 'losses', 'models', 'train')
+_ROOMS = ('algorithms', 'data', 'evaluate', 'experiment', 'losses', 'models', 'train', 'zoo')
 
 
 def __getattr__(name: str):

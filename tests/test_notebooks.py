@@ -8,12 +8,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from jssl import zoo
+
 FOLDER = pathlib.Path(__file__).parents[1] / 'experiments' / 'notebooks'
 # What stands in for the first cell of code, which names the sizes.
 SMALL = {
     'compose_a_loss': 'STEPS, BATCH = 30, 64',
     'temperature': 'STEPS, BATCH, TEMPERATURES = 40, 64, (0.05, 1.0)',
     'a_large_batch': 'BATCHES, CHUNK, INFORMATION = (64, 512), 32, 4.0',
+    'import_a_backbone': "NAME, FILE, SIZE = 'vit_tiny_patch16', None, 16",
 }
 
 
@@ -70,3 +73,12 @@ def test_a_larger_batch_measures_more(run):
     few, many = names['found']
     assert few < many < np.log(512)
     np.testing.assert_allclose(many, 4, atol=0.4)
+
+
+def test_an_imported_backbone_knows_digits(run, monkeypatch):
+    shallow = zoo.backbone('vit_tiny_patch16').clone(depth=2)
+    monkeypatch.setitem(zoo.BACKBONES, 'vit_tiny_patch16', shallow)
+    names = run('import_a_backbone')
+    assert names['h'].shape == (1258, 192)
+    assert min(names['scores'].values()) > 0.5
+    assert (names['y'][names['nearest']] == names['y_test'][:6, None]).mean() > 0.5

@@ -1,4 +1,5 @@
-"""The command line: `jssl list|show|run|plan|data`, and `main()` for an experiment's own module."""
+"""The command line: `jssl list|show|run|plan|data|probe`, and `main()` for an experiment's own
+module."""
 
 import json
 import os
@@ -21,6 +22,9 @@ jssl: learning with few or no labels, a paper an experiment
   jssl data [--modality=image]           the data sets
   jssl data NAME [--split=train] [--out=NAME.png]
                                          its record, and a contact sheet of it
+  jssl probe --weights=FILE --model=vit_small_patch16 --data=digits
+                                         linear probe and kNN of a backbone from a safetensors file
+                                         (--size=224 --pixels=imagenet: what it is shown)
 
 SLUG is a file name under experiments/. list, show and data answer without importing jax; a contact
 sheet takes what the set takes."""
@@ -73,10 +77,13 @@ def _command(arguments):
             _sheet(name, **_flags(flags, {'split': None, 'out': None}))
         case ['data', *flags]:
             print(_listing(_flags(flags, {'modality': None})['modality']))
+        case ['probe', *flags]:
+            needed = dict.fromkeys(('weights', 'model', 'data'))
+            _probe(**_flags(flags, needed | {'size': '224', 'pixels': 'imagenet'}))
         case [('show' | 'run' | 'plan') as verb]:
             raise Refusal(f'{verb} needs the name of an experiment; `jssl list` shows them')
         case [verb, *_]:
-            verbs = ('list', 'show', 'run', 'plan', 'data')
+            verbs = ('list', 'show', 'run', 'plan', 'data', 'probe')
             raise Refusal(
                 f'{verb!r} is not a command{configs.nearest(verb, verbs)}; see jssl --help'
             )
@@ -128,6 +135,44 @@ def _sheet(name, split, out):
     except (OSError, ValueError) as error:  # no such folder, no such format
         raise Refusal(f'--out={file} cannot be written: {error}') from None
     print(file)
+
+
+def _probe(weights, model, data, size, pixels):
+    """Prints how well a linear classifier and nearest neighbours read labels off a backbone."""
+    for flag, value in (('weights', weights), ('model', model), ('data', data)):
+        if not value:
+            raise Refusal(f'probe needs --{flag}=; see jssl --help')
+    from jax.tree_util import Partial
+
+    from jssl import evaluate, zoo
+    from jssl.data import load
+    from jssl.train import runtime
+
+    runtime.configure(devices=1)
+    if pixels not in zoo.PIXELS:
+        raise Refusal(f'--pixels={pixels} is not known{configs.nearest(pixels, zoo.PIXELS)}')
+    module, variables = zoo.load(model, weights)
+    patch = getattr(module, 'patch', 1)
+    if not size.isdecimal() or int(size) < 1 or int(size) % patch:
+        raise Refusal(f'--size={size} is not a number of pixels that is a multiple of {patch}')
+    size = int(size)
+    known = sets.table().get(data)
+    on_disk = (known.origin if known else data.partition(':')[0]) in ('tfds', 'folder')
+    parts = [
+        load(data, split, **({'size': size} if on_disk else {})) for split in ('train', 'test')
+    ]
+    if {'image', 'label'} - set(getattr(parts[0], 'fields', parts[0])):
+        raise Refusal(f'--data={data} has no images with labels')
+
+    def encode(variables, images):
+        return module.apply(variables, zoo.prepare(images, size=size, pixels=pixels))
+
+    h, g = (evaluate.features(Partial(encode, variables), p['image'], batch=64) for p in parts)
+    split = h, parts[0]['label'], g, parts[1]['label']
+    print(f'{model} at {size} x {size} pixels: {h.shape[1]} features')
+    print(f'{data}: {len(h)} train, {len(g)} test')
+    for score in (evaluate.linear_probe(*split), evaluate.knn(*split, k=min(20, len(h)))):
+        print(f'{score.protocol:16}{score:.4f}')
 
 
 def _flags(arguments, defaults: dict) -> dict:

@@ -95,7 +95,7 @@ def rotary(x: jax.Array, angles: jax.Array) -> jax.Array:
 
 
 class LearnedPositions(nn.Module):
-    """A learned table of positions, resized bilinearly to any grid other than its own.
+    """A learned table of positions, resized bicubically to any grid other than its own.
 
     The table takes the grid of the call that initialises it: initialise with full-size images.
 
@@ -117,7 +117,7 @@ class LearnedPositions(nn.Module):
         if table.ndim != len(grid) + 1:
             raise ValueError(f'grid {tuple(grid)} has not the rank of the table {table.shape}')
         if table.shape[:-1] != tuple(grid):
-            table = jax.image.resize(table, (*grid, self.width), 'bilinear')
+            table = jax.image.resize(table, (*grid, self.width), 'cubic')
         return jnp.asarray(table.reshape(-1, self.width), self.dtype)
 
 

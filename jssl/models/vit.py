@@ -1,6 +1,7 @@
 """Vision transformers, whole or on the visible patches only, and the masked decoder."""
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 
 import chex
@@ -20,7 +21,7 @@ class ViT(nn.Module):
     tokens = [class, registers, patches W + positions], then a pre-norm transformer
 
     Positions: 'sincos' is computed for the grid at hand; 'learned' is a table for the grid of the
-    initialising call, resized bilinearly to any other; 'rotary' turns queries and keys by the
+    initialising call, resized bicubically to any other; 'rotary' turns queries and keys by the
     patch's row and column. The class token and the registers, which are learned, have no position.
 
     An Image is Worth 16x16 Words (Dosovitskiy et al., 2021); Vision Transformers Need Registers
@@ -37,6 +38,7 @@ class ViT(nn.Module):
     registers: int = 0
     pooling: str | None = 'class'  # or 'mean' of the patch tokens, or None for all tokens
     mlp_ratio: float = 4.0
+    activation: Callable = nn.gelu
     layer_scale: float | None = None
     dropout: float = 0.0
     drop_path: float = 0.0
@@ -104,6 +106,7 @@ class ViT(nn.Module):
             self.depth,
             self.heads,
             mlp_ratio=self.mlp_ratio,
+            activation=self.activation,
             layer_scale=self.layer_scale,
             dropout=self.dropout,
             drop_path=self.drop_path,

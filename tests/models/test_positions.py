@@ -69,6 +69,12 @@ def test_rotary_takes_angles_of_each_example():
         models.rotary(x, table)
 
 
+def keys(x):
+    if x < 1:
+        return 1.5 * x**3 - 2.5 * x**2 + 1
+    return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0
+
+
 def test_learned_positions_fit_any_grid(draw):
     module = models.LearnedPositions(4)
     variables = draw(module, (4, 6))
@@ -78,9 +84,11 @@ def test_learned_positions_fit_any_grid(draw):
     np.testing.assert_array_equal(resize(table, (4, 6)), table.reshape(24, 4))
     constant = np.broadcast_to(np.arange(4, dtype='f'), table.shape)
     np.testing.assert_allclose(resize(constant, (2, 3)), constant[0], rtol=1e-6)
-    ramp = np.broadcast_to(np.arange(4, dtype='f')[:, None, None], table.shape)
-    halves = np.asarray(resize(ramp, (8, 6))).reshape(8, 6, 4)[2:6, 0, 0]
-    np.testing.assert_allclose(halves, [0.75, 1.25, 1.75, 2.25], rtol=1e-5)
+    finer = np.asarray(resize(table, (8, 6))).reshape(8, 6, 4)
+    for i in range(8):  # Keys' cubic, whose weights off the grid go to what is on it
+        weights = np.array([keys(abs((i + 0.5) / 2 - 0.5 - j)) for j in range(4)])
+        want = np.einsum('j,jxc->xc', weights / weights.sum(), table)
+        np.testing.assert_allclose(finer[i], want, atol=1e-5)
     with pytest.raises(ValueError, match='rank'):
         module.apply(variables, (24,))
 
