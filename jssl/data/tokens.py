@@ -1,18 +1,23 @@
 """Tokens of text: byte pairs, bytes or characters; and documents as one stream cut into rows.
 
-vocabulary = tokens.train(texts, 512)
+vocabulary = tokens.train(texts, 512)             # or tokens.gpt2()
 tokens.decode(vocabulary, tokens.encode(vocabulary, 'text')) == 'text'
 train = tokens.packed(vocabulary, texts, 128)     # {'tokens': int32 [N, 128], 'document': ...}
 """
 
 import collections
+import functools
 import heapq
 import itertools
 import re
+import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from jssl.data import vendored
 
 # Pairs are merged within these pieces alone: a word or some digits or some signs, each with the
 # space before it, or spaces. Letters beyond ASCII are bytes from 128. Together they are all bytes.
@@ -24,13 +29,15 @@ PIECES = re.compile(
 class Vocabulary(NamedTuple):
     """What tokens stand for: `pieces`, then the special ones by name.
 
-    `merges` are the pairs of tokens that became tokens 256, 257, ...; None where every piece is a
-    character.
+    `merges` are the pairs of tokens that became tokens 256, 257, ..., the first 256 being bytes;
+    None where every piece is a character. Pairs lie within what `pattern` finds, in bytes or in
+    strings.
     """
 
     pieces: tuple[bytes, ...]
     merges: tuple[tuple[int, int], ...] | None
     special: tuple[str, ...]
+    pattern: re.Pattern = PIECES
 
     @property
     def size(self) -> int:
@@ -94,7 +101,7 @@ def train(
     vocabulary = bytewise(special=special)
     if size < vocabulary.size:
         raise ValueError(f'size must be at least {vocabulary.size}, got {size}')
-    counts = collections.Counter(piece for text in texts for piece in _pieces(text))
+    counts = collections.Counter(piece for text in texts for piece in _pieces(PIECES, text))
     words, counts = [list(piece) for piece in counts], list(counts.values())
     common, places = collections.Counter(), collections.defaultdict(set)
     for place, (word, count) in enumerate(zip(words, counts, strict=True)):
@@ -128,12 +135,47 @@ def train(
     return Vocabulary(tuple(pieces), tuple(merges), tuple(special))
 
 
+def gpt2(*, special: Sequence[str] = ('end',)) -> Vocabulary:
+    """The byte pairs of GPT-2, as published: 50,256 pieces.
+
+    Args:
+      special: names of further tokens; the first is GPT-2's <|endoftext|>, token 50256.
+
+    Returns:
+      A vocabulary whose first 256 tokens are bytes, in an order of its own. It encodes strings.
+
+    Language Models are Unsupervised Multitask Learners (Radford et al., 2019).
+    """
+    pieces, merges, pattern = _gpt2()
+    return Vocabulary(pieces, merges, tuple(special), pattern)
+
+
+@functools.cache
+def _gpt2():
+    found = vendored.arrays('gpt2')
+    pieces = [bytes([byte]) for byte in found['byte'].tolist()]
+    merges = tuple(map(tuple, found['merge'].tolist()))
+    for a, b in merges:
+        pieces.append(pieces[a] + pieces[b])
+    letter, number = (_characters_of(category) for category in 'LN')
+    contractions, words = "'s|'t|'re|'ve|'m|'ll|'d", rf' ?[{letter}]+| ?[{number}]+'
+    others = rf' ?[^\s{letter}{number}]+|\s+(?!\S)|\s+'
+    return tuple(pieces), merges, re.compile('|'.join([contractions, words, others]))
+
+
+def _characters_of(category):
+    """Ranges of the characters of a Unicode category, for a pattern: Python has no \\p{L}."""
+    mine = [unicodedata.category(chr(c))[0] == category for c in range(sys.maxunicode + 1)]
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mine, [False]]).astype(np.int8)))
+    return ''.join(f'{chr(a)}-{chr(b - 1)}' for a, b in edges.reshape(-1, 2).tolist())
+
+
 def encode(vocabulary: Vocabulary, text: str | bytes) -> np.ndarray:
     """Tokens of a text.
 
     Args:
       vocabulary: of bytes, byte pairs or characters; the last refuses characters it lacks.
-      text: a string, or bytes where the vocabulary is of bytes.
+      text: a string, or bytes where the vocabulary is of bytes; not for `gpt2`.
 
     Returns:
       int32 [T], without special tokens.
@@ -157,15 +199,17 @@ def encode_all(vocabulary: Vocabulary, texts: Iterable[str | bytes]) -> list[np.
     if vocabulary.merges is None:
         return [_characters(vocabulary, text) for text in texts]
     token = {pair: 256 + rank for rank, pair in enumerate(vocabulary.merges)}
-    known = {}
+    byte, known = {piece[0]: t for t, piece in enumerate(vocabulary.pieces[:256])}, {}
 
     def word(piece):
         if piece not in known:
-            known[piece] = _word(piece, token)
+            known[piece] = _word([byte[b] for b in piece], token)
         return known[piece]
 
     return [
-        np.array([each for piece in _pieces(text) for each in word(piece)], np.int32)
+        np.array(
+            [each for piece in _pieces(vocabulary.pattern, text) for each in word(piece)], np.int32
+        )
         for text in texts
     ]
 
@@ -224,8 +268,10 @@ def pack(documents: Iterable[np.ndarray], length: int, *, end: int) -> dict[str,
     return {'tokens': np.resize(tokens, shape), 'document': np.resize(number, shape)}
 
 
-def _pieces(text):
-    return PIECES.findall(_bytes(text))
+def _pieces(pattern, text):
+    if isinstance(pattern.pattern, bytes):
+        return pattern.findall(_bytes(text))
+    return [_bytes(piece) for piece in pattern.findall(text)]
 
 
 def _bytes(text):
@@ -240,9 +286,8 @@ def _characters(vocabulary, text):
     return np.array([token[character] for character in text], np.int32)
 
 
-def _word(piece, token):
-    """Tokens of one piece: pairs are merged in the order in which they were learned."""
-    word = list(piece)
+def _word(word, token):
+    """Merges pairs of one piece's tokens in the order in which they were learned."""
     while len(word) > 1:
         first = min(token.get(pair, len(token) + 256) for pair in itertools.pairwise(word))
         if first == len(token) + 256:

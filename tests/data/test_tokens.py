@@ -126,3 +126,34 @@ def test_packed_texts_can_be_read_back():
         assert tokens.decode(PAIRS, cut) == text
     with pytest.raises(ValueError, match='nothing to pack'):
         tokens.packed(PAIRS, [], 16)
+
+
+def by_rank(piece, rank):
+    """From the published table: join the neighbours whose union has the lowest number."""
+    parts = [bytes([byte]) for byte in piece]
+    while len(parts) > 1:
+        joined = [rank.get(a + b, len(rank)) for a, b in itertools.pairwise(parts)]
+        i = int(np.argmin(joined))
+        if joined[i] == len(rank):
+            break
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+    return [rank[part] for part in parts]
+
+
+def test_gpt2_encodes_as_published():
+    gpt2 = tokens.gpt2()
+    assert gpt2.size == 50257
+    assert len(set(gpt2.pieces)) == 50256
+    assert gpt2.token('end') == 50256
+    encoded = {'Hello, world!': [15496, 11, 995, 0], "don't": [9099, 470], ' the': [262]}
+    for text, expected in encoded.items():
+        assert tokens.encode(gpt2, text).tolist() == expected
+    rank = {piece: t for t, piece in enumerate(gpt2.pieces)}
+    texts = [*TEXTS, 'Ⅷ and ½ of 12345_678 — naïve\u00a0 Ωμέγα\n\n  end ']
+    for text in texts:
+        pieces = [piece.encode() for piece in gpt2.pattern.findall(text)]
+        assert b''.join(pieces) == text.encode()
+        expected = [token for piece in pieces for token in by_rank(piece, rank)]
+        assert tokens.encode(gpt2, text).tolist() == expected
+        assert tokens.decode(gpt2, expected) == text
+    assert gpt2.pattern.findall("it's ½Ⅷ12 ab_c") == ['it', "'s", ' ½Ⅷ12', ' ab', '_', 'c']
