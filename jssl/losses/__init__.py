@@ -1,4 +1,7 @@
-"""Losses: pure functions of arrays, with one value for each row wherever a row has one."""
+"""Losses: pure functions of arrays, with one value for each row wherever a row has one.
+
+`miners` choose pairs and triplets, `reducers` make one number where the mean is not wanted.
+"""
 
 from jssl.losses.adaptation import (
     batch_nuclear_norm,

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from jssl.losses.arrays import check_axes, widen
-from jssl.losses.pairs import pair_masks
 from jssl.losses.similarity import cosine_matrix, distance_matrix, normalise
 from jssl.losses.tiles import by_rows
 
 
-def centroid_triplet(z: jax.Array, labels: jax.Array, *, margin: float = 0.3) -> jax.Array:
+def centroid_triplet(
+    z: jax.Array, labels: jax.Array, *, margin: float = 0.3, chunk: int | None = None
+) -> jax.Array:
     """Nearer to the rest of the own class than to any other class, by their centroids.
 
         L_i = mean_{c != y_i} max(0, |z_i - m_i|^2 - |z_i - m_c|^2 + margin)
@@ -25,6 +26,7 @@ def centroid_triplet(z: jax.Array, labels: jax.Array, *, margin: float = 0.3) ->
         z: embeddings [B, D].
         labels: classes [B], integer.
         margin: by how much, of squared distances.
+        chunk: rows per tile, as in `info_nce`; None for all at once.
 
     Returns:
         Loss of each row [B].
@@ -33,19 +35,30 @@ def centroid_triplet(z: jax.Array, labels: jax.Array, *, margin: float = 0.3) ->
     2021).
     """
     check_axes(z=(z, 'B D'), labels=(labels, 'B'))
-    positive, negative = pair_masks(labels)
-    z = widen(z)
-    near = jnp.square(z - _mean_rows(positive, z)).sum(1)
-    far = jnp.square(distance_matrix(z, _mean_rows(~negative, z)))
-    # A class has as many columns as rows: together they count once.
-    share = negative.astype(z.dtype) / (~negative).sum(1).astype(z.dtype)[None, :]
-    cost = (share * jax.nn.relu(near[:, None] - far + margin)).sum(1)
-    lives = positive.any(1) & negative.any(1)
-    return jnp.where(lives, cost / jnp.where(lives, share.sum(1), 1.0), 0.0)
+    z, number = widen(z), jnp.arange(z.shape[0])
+
+    def centroids(own, index):
+        same = own[:, None] == labels[None, :]
+        others = same & (index[:, None] != number[None, :])
+        return jnp.stack([_mean_rows(same, z), _mean_rows(others, z)], 1), same.sum(1)
+
+    means, count = by_rows(centroids, (labels, number), chunk)
+    near = jnp.square(z - means[:, 1]).sum(1)
+
+    def of_rows(rows, own, near, companions):
+        negative = own[:, None] != labels[None, :]
+        far = jnp.square(distance_matrix(rows, means[:, 0]))
+        # A class has as many columns as rows: together they count once.
+        share = negative.astype(z.dtype) / count.astype(z.dtype)[None, :]
+        cost = (share * jax.nn.relu(near[:, None] - far + margin)).sum(1)
+        lives = (companions > 1) & negative.any(1)
+        return jnp.where(lives, cost / jnp.where(lives, share.sum(1), 1.0), 0.0)
+
+    return by_rows(of_rows, (z, labels, near, count), chunk)
 
 
 def _mean_rows(mask, z):
-    """Mean of the rows that each row of a mask chooses [B, D], zero where it chooses none."""
+    """Mean of the rows that each row of a mask chooses, zero where it chooses none."""
     count = jnp.maximum(mask.sum(1), 1).astype(z.dtype)
     return jnp.matmul(mask.astype(z.dtype), z, precision='highest') / count[:, None]
 
@@ -97,7 +110,12 @@ def cross_batch_memory(
 
 
 def dynamic_soft_margin(
-    anchor: jax.Array, positive: jax.Array, histogram: jax.Array, *, momentum: float = 0.01
+    anchor: jax.Array,
+    positive: jax.Array,
+    histogram: jax.Array,
+    *,
+    momentum: float = 0.01,
+    chunk: int | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Triplets weigh as much as the share of past triplets that were easier.
 
@@ -110,6 +128,7 @@ def dynamic_soft_margin(
         anchor, positive: descriptors of pairs [B, D], B >= 2.
         histogram: h of the batches before [K], zeros at the start; no gradient.
         momentum: m, and 1 for a histogram of zeros.
+        chunk: rows per tile, as in `info_nce`; None for all at once.
 
     Returns:
         Loss of each pair [B]; the next histogram [K], without gradient.
@@ -118,10 +137,15 @@ def dynamic_soft_margin(
     Rusinkiewicz, 2019).
     """
     check_axes(anchor=(anchor, 'B D'), positive=(positive, 'B D'), histogram=(histogram, 'K'))
-    d = distance_matrix(normalise(anchor), normalise(positive))
-    itself = jnp.eye(d.shape[0], dtype=bool)
-    apart = jnp.where(itself, 2.0, d)
-    gap = jnp.diagonal(d) - jnp.minimum(apart.min(0), apart.min(1))
+    a, p, number = normalise(anchor), normalise(positive), jnp.arange(anchor.shape[0])
+
+    def of_rows(a_rows, p_rows, index):
+        itself = index[:, None] == number[None, :]
+        there, back = distance_matrix(a_rows, p), distance_matrix(p_rows, a)
+        nearest = jnp.where(itself, 2.0, jnp.minimum(there, back)).min(1)
+        return jnp.where(itself, there, 0.0).sum(1) - nearest
+
+    gap = by_rows(of_rows, (a, p, number), chunk)
     nodes = jnp.linspace(-2.0, 2.0, histogram.size, dtype=gap.dtype)
     distance = jnp.abs(jax.lax.stop_gradient(gap)[:, None] - nodes[None, :])
     shares = jax.nn.relu(1 - distance * ((histogram.size - 1) / 4))

@@ -13,19 +13,20 @@ def by_rows(function: Callable, arrays: Sequence[jax.Array], chunk: int | None) 
     kept.
 
     Args:
-        function: (arrays of n rows) -> [n, ...]; what it closes over is seen whole by every tile.
+        function: (arrays of n rows) -> [n, ...], or a tree of such; what it closes over is seen
+            whole by every tile.
         arrays: [B, ...] each; rows of zeros are added, and taken away from the result.
         chunk: rows of a tile; None for all at once.
 
     Returns:
-        [B, ...].
+        [B, ...], or a tree of such.
     """
     if chunk is None:
         return function(*arrays)
     count = tiles(arrays[0].shape[0], chunk)
     folded = [fold(x, count) for x in arrays]
     out = jax.lax.map(jax.checkpoint(lambda tile: function(*tile)), folded)
-    return unfold(out, arrays[0].shape[0])
+    return jax.tree.map(lambda x: unfold(x, arrays[0].shape[0]), out)
 
 
 def tiles(rows: int, chunk: int) -> int:

@@ -122,12 +122,14 @@ def near_proxies(random, batch):
     return z, labels, normal((3, 5))(random, batch)[0]
 
 
-def soft_margin(anchor, positive, histogram):
-    return losses.dynamic_soft_margin(anchor, positive, histogram, momentum=0.1)[0]
+def soft_margin(anchor, positive, histogram, chunk=None):
+    arguments = anchor, positive, histogram
+    return losses.dynamic_soft_margin(*arguments, momentum=0.1, chunk=chunk)[0]
 
 
-def soft_margin_histogram(anchor, positive, histogram):
-    return losses.dynamic_soft_margin(anchor, positive, histogram, momentum=0.1)[1]
+def soft_margin_histogram(anchor, positive, histogram, chunk=None):
+    arguments = anchor, positive, histogram
+    return losses.dynamic_soft_margin(*arguments, momentum=0.1, chunk=chunk)[1]
 
 
 COUNTED = (0, 0, None)
