@@ -12,7 +12,9 @@ LOSS = np.array([0.0, 1.0, 0.0, 4.0, 2.5], np.float32)
 
 def test_rows_without_a_loss_do_not_count():
     np.testing.assert_allclose(reducers.mean_above_zero(LOSS), 7.5 / 3)
-    np.testing.assert_allclose(reducers.mean_above_zero(LOSS[:, None] * np.float32([[1, 0]])), 7.5 / 3)
+    np.testing.assert_allclose(
+        reducers.mean_above_zero(LOSS[:, None] * np.float32([[1, 0]])), 7.5 / 3
+    )
     np.testing.assert_array_equal(
         jax.grad(reducers.mean_above_zero)(jnp.asarray(LOSS)) * 3, LOSS > 0
     )
