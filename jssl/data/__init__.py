@@ -37,6 +37,7 @@ from jssl.data.masking import (
     region_mask,
     scribble_mask,
     span_mask,
+    tube_mask,
 )
 from jssl.data.readers import stratified_split
 from jssl.data.records import Column, Records, columns, rows, with_columns
@@ -89,5 +90,6 @@ __all__ = [
     'tasks',
     'tokens',
     'tones',
+    'tube_mask',
     'with_columns',
 ]

@@ -67,6 +67,28 @@ def block_mask(
     return _lowest(_block_order(key, batch, grid, area, aspect, blocks), masked)
 
 
+def tube_mask(mask: jax.Array, keep: jax.Array, frames: int) -> tuple[jax.Array, jax.Array]:
+    """Extends masks of one frame through time: what is hidden stays hidden in every frame.
+
+        mask'[b, t N + n] = mask[b, n]
+
+    Args:
+      mask: [B, N], as of `random_mask` or `block_mask`.
+      keep: places of its visible patches int32 [B, K].
+      frames: T.
+
+    Returns:
+      mask [B, T N], frame by frame; keep int32 [B, T K], ascending.
+
+    VideoMAE: Masked Autoencoders are Data-Efficient Learners (Tong et al., 2022); of blocks,
+    V-JEPA (Bardes et al., 2024).
+    """
+    chex.assert_rank([mask, keep], 2)
+    starts = mask.shape[1] * jnp.arange(frames, dtype=keep.dtype)
+    through = starts[None, :, None] + keep[:, None, :]
+    return jnp.tile(mask, (1, frames)), through.reshape(len(keep), -1)
+
+
 def hard_patch_mask(
     key: jax.Array, scores: jax.Array, *, ratio: float = 0.75, hard_share: jax.Array | float
 ) -> tuple[jax.Array, jax.Array]:

@@ -15,6 +15,7 @@ from jssl.data.masking import (
     region_mask,
     scribble_mask,
     span_mask,
+    tube_mask,
 )
 
 KEY = jax.random.key(0)
@@ -36,6 +37,14 @@ def test_numbers_are_exact_and_keep_complements_mask(maker, ratio):
     assert keep.dtype == jnp.int32
     for row, kept in zip(np.asarray(mask), np.asarray(keep), strict=True):
         assert row.sum() == round(ratio * 64)
+        np.testing.assert_array_equal(np.flatnonzero(row == 0), kept)
+
+
+def test_a_tube_hides_the_same_patches_in_every_frame():
+    mask, keep = random_mask(KEY, 6, 16, ratio=0.3)
+    tube, through = jax.jit(tube_mask, static_argnums=2)(mask, keep, 4)
+    np.testing.assert_array_equal(tube.reshape(6, 4, 16), np.stack([mask] * 4, 1))
+    for row, kept in zip(np.asarray(tube), np.asarray(through), strict=True):
         np.testing.assert_array_equal(np.flatnonzero(row == 0), kept)
 
 
