@@ -19,7 +19,7 @@ BELOW = {
     'data': {'losses', 'algorithms'},
     'train': {'models', 'data', 'losses', 'algorithms'},
     'evaluate': {'models', 'data', 'losses', 'algorithms', 'train'},
-    'zoo': {'models', 'data', 'losses', 'algorithms'},
+    'zoo': {'models', 'data', 'losses', 'algorithms', 'train', 'evaluate'},
     'experiment': {'models', 'data', 'losses', 'algorithms', 'train', 'evaluate', 'zoo'},
 }
 REFERENCE = re.compile(r'\([^()]*\b(19|20)\d\d[^()]*\)', re.DOTALL)

@@ -1,4 +1,4 @@
-"""The command line: `jssl list|show|run|plan|data|probe`, and `main()` for an experiment's own
+"""The command line: `jssl list|show|run|plan|data|probe|zoo`, and `main()` for an experiment's own
 module."""
 
 import json
@@ -7,9 +7,9 @@ import pathlib
 import sys
 
 from jssl import sets
-from jssl.errors import Refusal
+from jssl.errors import Refusal, nearest
 from jssl.experiment import config as configs
-from jssl.experiment import registry
+from jssl.experiment import registry, small_models
 
 USAGE = """\
 jssl: learning with few or no labels, a paper an experiment
@@ -25,9 +25,11 @@ jssl: learning with few or no labels, a paper an experiment
   jssl probe --weights=FILE --model=vit_small_patch16 --data=digits
                                          linear probe and kNN of a backbone from a safetensors file
                                          (--size=224 --pixels=imagenet: what it is shown)
+  jssl zoo                               small models of our own, and how good they are
+  jssl zoo NAME [--FIELD=VALUE]          train one, or read it, and say how good it is
 
-SLUG is a file name under experiments/. list, show and data answer without importing jax; a contact
-sheet takes what the set takes."""
+SLUG is a file name under experiments/. list, show, data and zoo answer without importing jax; a
+contact sheet takes what the set takes, a small model what its training takes."""
 
 
 def main(arguments: list[str] | None = None):
@@ -80,13 +82,21 @@ def _command(arguments):
         case ['probe', *flags]:
             needed = dict.fromkeys(('weights', 'model', 'data'))
             _probe(**_flags(flags, needed | {'size': '224', 'pixels': 'imagenet'}))
+        case ['zoo']:
+            print(small_models.listing())
+        case ['zoo', name, *flags] if not name.startswith('--'):
+            from jssl.train import runtime
+
+            runtime.configure()
+            fields = [field for field, *_ in small_models.entry(name).fields]
+            changes = _flags(flags, dict.fromkeys(fields))
+            changes = {field: text for field, text in changes.items() if text is not None}
+            print(small_models.show(name, changes))
         case [('show' | 'run' | 'plan') as verb]:
             raise Refusal(f'{verb} needs the name of an experiment; `jssl list` shows them')
         case [verb, *_]:
-            verbs = ('list', 'show', 'run', 'plan', 'data', 'probe')
-            raise Refusal(
-                f'{verb!r} is not a command{configs.nearest(verb, verbs)}; see jssl --help'
-            )
+            verbs = ('list', 'show', 'run', 'plan', 'data', 'probe', 'zoo')
+            raise Refusal(f'{verb!r} is not a command{nearest(verb, verbs)}; see jssl --help')
 
 
 def _show(entry) -> str:
@@ -106,7 +116,7 @@ def _show(entry) -> str:
 def _listing(modality) -> str:
     found = {known.modality for known in sets.table().values()}
     if modality and modality not in found:
-        raise Refusal(f'--modality={modality} has no sets{configs.nearest(modality, found)}')
+        raise Refusal(f'--modality={modality} has no sets{nearest(modality, found)}')
     return sets.listing(modality)
 
 
@@ -150,7 +160,7 @@ def _probe(weights, model, data, size, pixels):
 
     runtime.configure(devices=1)
     if pixels not in zoo.PIXELS:
-        raise Refusal(f'--pixels={pixels} is not known{configs.nearest(pixels, zoo.PIXELS)}')
+        raise Refusal(f'--pixels={pixels} is not known{nearest(pixels, zoo.PIXELS)}')
     module, variables = zoo.load(model, weights)
     patch = getattr(module, 'patch', 1)
     if not size.isdecimal() or int(size) < 1 or int(size) % patch:
@@ -181,7 +191,7 @@ def _flags(arguments, defaults: dict) -> dict:
     for argument in arguments:
         name, separator, value = argument.removeprefix('--').partition('=')
         if not argument.startswith('--') or name not in defaults or not separator:
-            hint = configs.nearest(name, defaults)
+            hint = nearest(name, defaults)
             raise Refusal(f'{argument} is not a flag of the form --name=value{hint}')
         values[name] = value
     return values
@@ -246,7 +256,7 @@ def parse(entry: registry.Entry, arguments: list[str]):
         rest = values([entry.slug, *arguments])[1:]
     except absl_flags.UnrecognizedFlagError as error:
         known = [name for name in values if name != 'help']
-        hint = configs.nearest(error.flagname, known)
+        hint = nearest(error.flagname, known)
         raise Refusal(f'--{error.flagname} is not a flag of {entry.slug}{hint}') from None
     except absl_flags.Error as error:
         raise Refusal(f'{error}'.splitlines()[0]) from None

@@ -1,11 +1,10 @@
 """What a run is made of: a frozen dataclass, its presets, and flags that change single fields."""
 
 import dataclasses
-import difflib
 import types
 import typing
 
-from jssl.errors import Refusal
+from jssl.errors import Refusal, nearest
 
 PRESETS = ('smoke', 'cpu', 'paper')
 _BOOLS = {'true': True, '1': True, 'false': False, '0': False}
@@ -26,19 +25,20 @@ def preset(module, name: str) -> Config:
     return getattr(module, name.upper())
 
 
-def override(config: Config, changes: dict[str, str]) -> Config:
-    """`config` with fields set from text; unknown fields and ill-typed values are refused."""
+def override(config: Config, changes: dict[str, str], *, prefix: str = 'config.') -> Config:
+    """`config` with fields set from text; unknown fields and ill-typed values are refused, by the
+    name of the flag, --PREFIXFIELD."""
     fields = {f.name: f.type for f in dataclasses.fields(config)}
     hints = typing.get_type_hints(type(config))
     values = {}
     for name, text in changes.items():
         if name not in fields:
-            raise Refusal(f'--config.{name} is not a field{nearest(name, fields)}')
+            raise Refusal(f'--{prefix}{name} is not a field{nearest(name, fields)}')
         try:
             values[name] = parse(text, hints[name])
         except (ValueError, KeyError):
             wanted = type_name(hints[name])
-            raise Refusal(f'--config.{name}={text} is not of type {wanted}') from None
+            raise Refusal(f'--{prefix}{name}={text} is not of type {wanted}') from None
     return dataclasses.replace(config, **values)
 
 
@@ -64,12 +64,3 @@ def parse(text: str, kind) -> typing.Any:
 def type_name(kind) -> str:
     """The annotation as people write it."""
     return kind.__name__ if isinstance(kind, type) else str(kind).replace('typing.', '')
-
-
-def nearest(name: str, known) -> str:
-    """'; the nearest is X' or a list of what there is: the tail of a refusal."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, 1)
-    if close:
-        return f'; the nearest is {close[0]}'
-    return f'; there are {", ".join(known)}' if known else ''

@@ -11,7 +11,7 @@ import time
 
 from jssl import sets
 from jssl.errors import Refusal
-from jssl.experiment import plans, registry
+from jssl.experiment import plans, registry, small_models
 
 FILE = registry.ROOT / 'experiments' / 'ledger.json'
 READMES = (registry.ROOT / 'experiments' / 'README.md', registry.ROOT / 'README.md')
@@ -19,6 +19,9 @@ BEGIN, END = '<!-- ledger: made by tools/ledger -->', '<!-- /ledger -->'
 PLANNED = (
     'What `tools/ledger --plans` read off the compiled step, for one device; nothing was run. A\n'
     "tensor axis takes the devices that the paper's batch has no rows for."
+)
+SMALL = (
+    'What `tools/zoo` measured on data held out, and what the papers that stand on a model need.'
 )
 CREDITS = (
     'What comes with the packages, lies in `jssl/data/vendored` or is drawn. Sets that you bring\n'
@@ -132,6 +135,7 @@ def with_tables(path, text: str, rows: dict) -> str:
     if detailed:
         made += [details(slug, row) for slug, row in by_family(rows)]
         made += [f'### Paper presets on a pod\n\n{PLANNED}\n\n{plans.table(plans.read())}']
+        made += [f'### Small models of the zoo\n\n{SMALL}\n\n{small_models.table()}']
         made += [f'### Credits and licences of the data\n\n{CREDITS}\n\n{credits()}']
     return f'{before}{BEGIN}\n' + '\n\n'.join(made) + f'\n{END}{after}'
 

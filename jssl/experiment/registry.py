@@ -7,8 +7,8 @@ import re
 import sys
 from typing import NamedTuple
 
-from jssl.errors import Refusal
-from jssl.experiment.config import PRESETS, nearest
+from jssl.errors import Refusal, nearest
+from jssl.experiment.config import PRESETS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -82,20 +82,20 @@ def load(entry: Entry):
     return importlib.import_module(entry.module)
 
 
-def read(path: pathlib.Path) -> Entry:
-    """Docstring and Config fields from the source text."""
+def read(path: pathlib.Path, kind: str = 'Config') -> Entry:
+    """Docstring and the fields of the Config, or of another class, from the source text."""
     text = path.read_text()
     tree = ast.parse(text)
     lines = text.splitlines()
     fields = []
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == 'Config':
+        if isinstance(node, ast.ClassDef) and node.name == kind:
             for item in node.body:
                 if isinstance(item, ast.AnnAssign):
                     _, _, comment = lines[item.end_lineno - 1][item.end_col_offset :].partition('#')
                     value = ast.unparse(item.value) if item.value else ''
-                    name, kind = ast.unparse(item.target), ast.unparse(item.annotation)
-                    fields.append((name, kind, value, comment.strip()))
+                    name, type_ = ast.unparse(item.target), ast.unparse(item.annotation)
+                    fields.append((name, type_, value, comment.strip()))
     return Entry(path.stem, path.parent.name, path, ast.get_docstring(tree) or '', fields)
 
 

@@ -1,6 +1,18 @@
-"""Pretrained networks: weights as other libraries publish them, read and written by name."""
+"""Pretrained networks: weights as others publish them, by name; small models of our own."""
 
 from jssl.zoo.pixels import PIXELS, prepare
+from jssl.zoo.recipes import Model, get, recipe_module, small_models
 from jssl.zoo.weights import BACKBONES, backbone, load, save
 
-__all__ = ['BACKBONES', 'PIXELS', 'backbone', 'load', 'prepare', 'save']
+__all__ = [
+    'BACKBONES',
+    'PIXELS',
+    'Model',
+    'backbone',
+    'get',
+    'load',
+    'prepare',
+    'recipe_module',
+    'save',
+    'small_models',
+]
