@@ -15,11 +15,12 @@ iterations, and clusters 5,000 points in seconds.
 Differences from the paper:
   1. The cpu preset has drawn shapes, a small ConvNet, and MNIST for the domain shift and, beside a
   mixture, for clustering. 2. Every method's hyper-parameters are chosen alike, once per seed, on
-  validation classes' 1-shot tasks; clustering's are fixed in units of the data's scale. 3. The
-  costs' scale s. 4. The damping; Y goes on from the last round, where the authors' code starts
-  afresh. 5. Uneven queries too: rectification and TIM lean on even ones, the energy does not.
-  6. The two optimisers meet on the validation tasks at every scale and weight of the grid, since
-  the height of the energy is that of its scale; gradient descent has the best of three rates.
+  validation classes' 1-shot tasks; clustering's are fixed in units of the data's scale, with the
+  tasks' three neighbours, not five. 3. The costs' scale s. 4. The damping; Y goes on from the last
+  round, where the authors' code starts afresh. 5. Uneven queries too: rectification and TIM lean
+  on even ones, the energy does not. 6. The two optimisers meet on the validation tasks at every
+  scale and weight of the grid, since the height of the energy is that of its scale; gradient
+  descent has the best of three rates.
 
     python -m experiments.fewshot.transductive_clustering --preset=cpu
 """

@@ -37,7 +37,7 @@ from sklearn.linear_model import Ridge
 
 from jssl import data, evaluate, experiment, losses, models, train
 from jssl.data import augment
-from jssl.data.rotations import rotate45
+from jssl.data.rotations import every_turn
 from jssl.experiment import Claim, Range, figures
 
 TURNS = {  # in eighths; other arms see images as they are
@@ -104,15 +104,6 @@ class Network(nn.Module):
         return logits, maps, x, made
 
 
-@functools.partial(jax.jit, static_argnames='eighths')
-def copies(images, eighths):
-    """Every image at each of K turns [B K, S, S, C], side by side, and which turn y int32 [B K]."""
-    y = jnp.tile(jnp.arange(len(eighths)), len(images))
-    x, turns = jnp.repeat(images, len(eighths), axis=0), jnp.array(eighths)[y]
-    exact = not any(eighth % 2 for eighth in eighths)
-    return augment.rotate90(x, turns // 2) if exact else rotate45(x, turns), y
-
-
 @functools.lru_cache
 def build(config, method='rotnet'):
     """(init, step) of a pretext, or of the same network on labels ('supervised')."""
@@ -132,7 +123,7 @@ def build(config, method='rotnet'):
     def loss_fn(params, state, batch, key):
         x, y = augment.flip(key, augment.to_float(batch['image'])), batch['label']
         if turns:
-            x, y = copies(x, turns)
+            x, y = every_turn(x, eighths=turns)
         variables = {'params': params, 'batch_stats': state.extra}
         out, moved = network.apply(variables, x, train=True, mutable=['batch_stats'])
         logits, _, x, made = out
@@ -207,7 +198,7 @@ def measure(config, ctx, kind, method, sets, seed):
     state, _ = ctx.fit(step, start(config, seed), stream, steps=steps, seed=seed, name=name)
     (_, maps), (_, test_maps) = (read(config, state, s['image']) for s in sets)
     if method in ('rotnet', 'rotnet-0-180', 'rotnet-90-270'):
-        x, y = jax.device_get(copies(sets[1]['image'], TURNS[method]))
+        x, y = jax.device_get(every_turn(sets[1]['image'], eighths=TURNS[method]))
         right = read(config, state, x)[0][:, : len(TURNS[method])].argmax(1) == y
         ctx.add(study='own task', **row, own_accuracy=right.mean())
         of = np.repeat(labels[1], len(TURNS[method]))

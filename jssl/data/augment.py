@@ -18,7 +18,6 @@ from jax import lax
 from jssl.data.policies import rand_augment
 
 __all__ = [
-    'all_rotations',
     'blur',
     'colour_jitter',
     'erase',
@@ -451,21 +450,6 @@ def rotate90(images: jax.Array, turns: jax.Array) -> jax.Array:
     turned = jnp.where(turns % 2 == 1, images.swapaxes(1, 2), images)
     turned = jnp.where((turns == 1) | (turns == 2), turned[:, ::-1], turned)
     return jnp.where(turns >= 2, turned[:, :, ::-1], turned)
-
-
-def all_rotations(images: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """All four quarter turns of each image, and how often each was turned.
-
-    Args:
-      images: [B, S, S, C].
-
-    Returns:
-      [4 B, S, S, C], the unturned batch first, and turns int32 [4 B].
-
-    Unsupervised Representation Learning by Predicting Image Rotations (Gidaris et al., 2018).
-    """
-    turns = jnp.repeat(jnp.arange(4, dtype=jnp.int32), len(images))
-    return rotate90(jnp.concatenate([images] * 4), turns), turns
 
 
 def _check(images):

@@ -1,8 +1,10 @@
-"""Rotations by eighths of a turn, for the pretext task that has them."""
+"""Pictures at all their turns, by eighths of a turn."""
 
 import chex
 import jax
 import jax.numpy as jnp
+
+from jssl.data.augment import rotate90
 
 
 def rotate45(images: jax.Array, eighths: jax.Array) -> jax.Array:
@@ -39,3 +41,23 @@ def rotate45(images: jax.Array, eighths: jax.Array) -> jax.Array:
         return jax.vmap(sample, in_axes=-1, out_axes=-1)(image)
 
     return jax.vmap(turn)(images, eighths)
+
+
+def every_turn(
+    images: jax.Array, *, eighths: tuple[int, ...] = (0, 2, 4, 6)
+) -> tuple[jax.Array, jax.Array]:
+    """Every image at each of K turns, side by side; quarter turns alone leave no trace.
+
+    Args:
+      images: [B, S, S, C]; floating, if a turn is an odd number of eighths.
+      eighths: the turns, K of them.
+
+    Returns:
+      [B K, S, S, C], and which turn int32 [B K].
+
+    Unsupervised Representation Learning by Predicting Image Rotations (Gidaris et al., 2018).
+    """
+    which = jnp.tile(jnp.arange(len(eighths), dtype=jnp.int32), len(images))
+    copies, turns = jnp.repeat(images, len(eighths), axis=0), jnp.array(eighths)[which]
+    odd = any(eighth % 2 for eighth in eighths)
+    return rotate45(copies, turns) if odd else rotate90(copies, turns // 2), which

@@ -45,3 +45,17 @@ def widen(x: jax.Array) -> jax.Array:
         The numbers, with the shape of `x`.
     """
     return x.astype(x.dtype if x.dtype == jnp.float64 else jnp.float32)
+
+
+def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean of each row's values that a mask chooses, zero where it chooses none.
+
+    Args:
+        values: [B, N].
+        mask: bool [B, N]; what it leaves out may be anything, infinities too.
+
+    Returns:
+        [B].
+    """
+    count = jnp.maximum(mask.sum(1), 1).astype(values.dtype)
+    return jnp.where(mask, values, 0.0).sum(1) / count

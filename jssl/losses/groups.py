@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jssl.losses.arrays import check_axes, widen
+from jssl.losses.arrays import check_axes, masked_mean, widen
 from jssl.losses.similarity import cosine_matrix, distance_matrix, normalise
 from jssl.losses.tiles import by_rows
 
@@ -247,7 +247,6 @@ def pnp(
         positive = same & (index[:, None] != number[None, :])
         ahead = jax.nn.sigmoid((s[:, None, :] - s[:, :, None]) / temperature)  # [i, p, n]
         first = jnp.where(same[:, None, :], 0.0, ahead).sum(2)
-        count = jnp.maximum(positive.sum(1), 1).astype(s.dtype)
-        return jnp.where(positive, penalty(first), 0.0).sum(1) / count
+        return masked_mean(penalty(first), positive)
 
     return by_rows(of_rows, (z, labels, number), chunk)

@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from jssl.losses.arrays import check_axes, widen
+from jssl.losses.arrays import check_axes, masked_mean, widen
 from jssl.losses.distillation import dino
 from jssl.losses.redundancy import vicreg
 from jssl.losses.similarity import cosine_matrix, cosine_similarity, distance_matrix, normalise
@@ -59,7 +59,7 @@ def ibot(
         in_axes=(0, 0, None),
     )(student, teacher, center)
     masked = mask.astype(bool)
-    return _mean(cost, masked) + visible * _mean(cost, ~masked)
+    return masked_mean(cost, masked) + visible * masked_mean(cost, ~masked)
 
 
 def detcon(
@@ -121,7 +121,7 @@ def _found(p, other, same, region, other_region, *, temperature, chunk):
         within = jnp.where(itself, -jnp.inf, cosine_matrix(rows, flat(same)) / temperature)
         total = jax.nn.logsumexp(jnp.concatenate([across, within], axis=1), axis=1)
         area = jnp.maximum(itself.sum(1), 1).astype(total.dtype)
-        cost = (total - _mean(across, positive)) / area
+        cost = (total - masked_mean(across, positive)) / area
         return jnp.where(positive.any(1), cost, 0.0)
 
     cost = by_rows(of_rows, (flat(p), image, flat(region)), chunk)
@@ -230,9 +230,3 @@ def _kernel(z):
     scaled = normalise(centred.reshape(z.shape[0], -1)).reshape(z.shape)
     kernel = jnp.einsum('bnd,bmd->bnm', scaled, scaled, precision='highest')
     return kernel.reshape(z.shape[0], -1)
-
-
-def _mean(values, mask):
-    """Mean of each row's values that a mask chooses, zero where it chooses none."""
-    count = jnp.maximum(mask.sum(1), 1).astype(values.dtype)
-    return jnp.where(mask, values, 0.0).sum(1) / count

@@ -10,7 +10,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jssl.losses.arrays import check_axes, widen
+from jssl.losses.arrays import check_axes, masked_mean, widen
 from jssl.losses.similarity import cosine_matrix, cosine_similarity, distance_matrix, normalise
 from jssl.losses.tiles import by_rows
 
@@ -56,7 +56,7 @@ def pair_contrastive(
 
     def cost(d, positive, negative):
         apart = jnp.where(positive, d, jax.nn.relu(margin - d))
-        return _mean(jnp.square(apart) / 2, positive | negative)
+        return masked_mean(jnp.square(apart) / 2, positive | negative)
 
     return _each_row(cost, distance_matrix, z, labels, chunk)
 
@@ -427,8 +427,8 @@ def signal_to_noise(
         return jnp.square(distance_matrix(a, b)) / (a.shape[1] * signal[:, None])
 
     def cost(d, positive, negative):
-        near = _mean(jax.nn.relu(d - positive_margin), positive)
-        return near + _mean(jax.nn.relu(negative_margin - d), negative)
+        near = masked_mean(jax.nn.relu(d - positive_margin), positive)
+        return near + masked_mean(jax.nn.relu(negative_margin - d), negative)
 
     z = widen(z)
     centred = z - z.mean(1, keepdims=True)
@@ -506,7 +506,7 @@ def ranked_list(
 
     def cost(d, positive, negative):
         out, inside = d - (alpha - margin), alpha - d
-        near = _mean(jax.nn.relu(out), positive & (out > 0))
+        near = masked_mean(jax.nn.relu(out), positive & (out > 0))
         costly = negative & (inside > 0)
         logits = jnp.where(costly, temperature * jax.lax.stop_gradient(inside), NEVER)
         far = (jnp.where(costly, jax.nn.softmax(logits), 0.0) * inside).sum(1)
@@ -641,7 +641,7 @@ def smooth_ap(
             return among / rank
 
         each = by_rows(precision, (s.T, jnp.arange(s.shape[1])), chunk).T
-        return jnp.where(positive.any(1), 1 - _mean(each, positive), 0.0)
+        return jnp.where(positive.any(1), 1 - masked_mean(each, positive), 0.0)
 
     return _each_row(cost, cosine_matrix, z, labels, chunk)
 
@@ -687,12 +687,6 @@ def _length(a, b):
 
 def _products(a, b):
     return jnp.matmul(a, b.T, precision='highest')
-
-
-def _mean(values, mask):
-    """Mean of the values of a row that a mask chooses, zero where it chooses none."""
-    total, count = _sum_and_count(values, mask).T
-    return total / jnp.maximum(count, 1)
 
 
 def _sum_and_count(values, mask):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jssl.algorithms.sinkhorn import sinkhorn
-from jssl.losses.arrays import check_axes, widen
+from jssl.losses.arrays import check_axes, masked_mean, widen
 from jssl.losses.similarity import cosine_matrix
 
 
@@ -150,6 +150,4 @@ def capi(
     codes = functools.partial(sinkhorn, epsilon=teacher_temperature, iterations=iterations)
     q = jax.lax.map(codes, widen(teacher).swapaxes(0, 1)).swapaxes(0, 1)
     cost = optax.safe_softmax_cross_entropy(widen(student) / student_temperature, q)
-    masked = mask.astype(bool)
-    count = jnp.maximum(masked.sum(1), 1).astype(cost.dtype)
-    return jnp.where(masked, cost, 0.0).sum(1) / count
+    return masked_mean(cost, mask.astype(bool))

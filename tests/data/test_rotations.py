@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jssl.data.augment import rotate90
-from jssl.data.rotations import rotate45
+from jssl.data.rotations import every_turn, rotate45
 
 IMAGES = np.random.default_rng(0).random((8, 9, 9, 2))
 
@@ -55,3 +55,22 @@ def test_no_turn_reaches_outside_the_image():
 def test_oblong_images_are_refused():
     with pytest.raises(ValueError, match='square'):
         rotate45(jnp.zeros((1, 4, 5, 3)), jnp.zeros(1, jnp.int32))
+
+
+@pytest.mark.parametrize('eighths', [(0, 2, 4, 6), (2, 6), tuple(range(8))])
+def test_every_image_is_there_at_every_turn(eighths):
+    images = IMAGES[:3].astype(np.float32)
+    x, which = every_turn(jnp.asarray(images), eighths=eighths)
+    exact = len(eighths) < 8
+    turn = lambda image, e: np.rot90(image, e // 2) if exact else turned(image, e)
+    wanted = np.stack([turn(image, e) for image in images for e in eighths])
+    np.testing.assert_allclose(x, wanted, atol=1e-5)
+    np.testing.assert_array_equal(which, [*range(len(eighths))] * 3)
+    assert which.dtype == jnp.int32
+
+
+def test_bytes_stay_bytes_at_quarter_turns():
+    images = (255 * IMAGES).astype(np.uint8)
+    x, _ = every_turn(jnp.asarray(images), eighths=(0, 4))
+    np.testing.assert_array_equal(x[1::2], np.rot90(images, 2, axes=(1, 2)))
+    assert x.dtype == jnp.uint8

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jssl.data import augment
+from jssl.data.rotations import every_turn
 
 
 def operations(size: int) -> dict:
@@ -25,7 +26,7 @@ def operations(size: int) -> dict:
         'solarize': augment.solarize,
         'erase': augment.erase,
         'rand_augment': augment.rand_augment,
-        'all_rotations': lambda key, images: augment.all_rotations(images),
+        'every_turn': lambda key, images: every_turn(images),
         'simclr': functools.partial(augment.simclr, size=size),
     }
 

@@ -84,12 +84,36 @@ def mapped(sample: Callable, split: str, count: int, seed: int = 0, **knobs) -> 
       {name: NumPy array [count, ...]}.
     """
     check_split(split, SPLITS, 'a drawn set')
-    draw = _compiled(sample, split, seed, tuple(sorted(knobs.items())))
-    chunk = min(CHUNK, count)
-    parts = [jax.device_get(draw(start + np.arange(chunk))) for start in range(0, count, chunk)]
+    draw = compiled(sample, tuple(sorted(knobs.items())))
+    return chunked(lambda keys, _: draw(keys), split, count, seed, chunk=min(CHUNK, count))
+
+
+def chunked(
+    draw: Callable, split: str, count: int, seed: int = 0, *, chunk: int = CHUNK
+) -> dict[str, np.ndarray]:
+    """The first items of a set, by a program that draws a chunk of them.
+
+    Args:
+      draw: (keys [chunk], indices int [chunk]) -> dict of arrays [chunk, ...].
+      split, count, seed: as `Drawn`.
+      chunk: items of a call; those of the last that are too many are dropped.
+
+    Returns:
+      {name: NumPy array [count, ...]}.
+    """
+    check_split(split, SPLITS, 'a drawn set')
+    parts = []
+    for start in range(0, count, chunk):
+        indices = start + np.arange(chunk)
+        parts.append(jax.device_get(draw(_keys(seed, split, indices), indices)))
     return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
 
 
 @functools.lru_cache(maxsize=32)
-def _compiled(sample, split, seed, knobs):
-    return jax.jit(jax.vmap(lambda index: sample(key(seed, split, index), **dict(knobs))))
+def compiled(sample: Callable, knobs: tuple) -> Callable:
+    """keys [N] -> {name: [N, ...]}; seeds, splits and counts share the program."""
+    return jax.jit(jax.vmap(lambda key: sample(key, **dict(knobs))))
+
+
+def _keys(seed, split, indices):
+    return jax.vmap(lambda index: key(seed, split, index))(indices)

@@ -148,13 +148,12 @@ def dataset(
     count = COUNTS[split] if count is None else count
     alphabets = tuple(ALPHABETS[split] if alphabets is None else alphabets)
     tables, static = _tables(alphabets, characters, **knobs)
-    parts = []
-    for start in range(0, count, _CHUNK):
-        indices = start + np.arange(_CHUNK)
-        keys = jax.vmap(lambda i: draw.key(seed, split, i))(indices)
+
+    def write(keys, indices):
         labels = (indices % len(tables['points'])).astype(np.int32)
-        parts.append(jax.device_get(_write_many(keys, labels, tables, **static)))
-    return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+        return _write_many(keys, labels, tables, **static)
+
+    return draw.chunked(write, split, count, seed, chunk=_CHUNK)
 
 
 def _tables(

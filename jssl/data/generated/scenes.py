@@ -514,11 +514,8 @@ def dataset(
     """
     count = COUNTS[split] if count is None else count
     relation = knobs.pop('relation', 0.3)
-    drawn, parts = _compiled(tuple(sorted(knobs.items()))), []
-    for start in range(0, count, _CHUNK):
-        keys = jax.vmap(lambda i: draw.key(seed, split, i))(start + np.arange(_CHUNK))
-        parts.append(jax.device_get(drawn(keys)))
-    found = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+    drawn = draw.compiled(sample, tuple(sorted(knobs.items())))
+    found = draw.chunked(lambda keys, _: drawn(keys), split, count, seed, chunk=_CHUNK)
     if 'text' in knobs.get('truth', ()):
         classes = knobs.get('classes', tuple(SHAPES))
         rows = ({name: found[name][i] for name in _SPOKEN} for i in range(count))
@@ -530,12 +527,6 @@ def dataset(
             ]
         )
     return found
-
-
-@functools.lru_cache(maxsize=32)
-def _compiled(knobs):
-    """Draws a chunk; seeds, splits and counts share one program, which takes long to compile."""
-    return jax.jit(jax.vmap(lambda key: sample(key, **dict(knobs))))
 
 
 def caption(item: dict, classes: tuple[str, ...] = tuple(SHAPES), *, relation: bool = False) -> str:

@@ -111,11 +111,8 @@ def dataset(
     readers.check_split(split, draw.SPLITS, 'sprite_video')
     count = COUNTS[split] if count is None else count
     tables, static = _setting(split if pictures is None else pictures, **knobs)
-    parts = []
-    for start in range(0, count, _CHUNK):
-        keys = jax.vmap(lambda i: draw.key(seed, split, i))(start + np.arange(_CHUNK))
-        parts.append(jax.device_get(_draw_many(keys, tables, **static)))
-    return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+    film = lambda keys, _: _draw_many(keys, tables, **static)
+    return draw.chunked(film, split, count, seed, chunk=_CHUNK)
 
 
 def _setting(
