@@ -19,8 +19,8 @@ from jssl.errors import Refusal
 THREADS = 8  # that read and decode; both let go of the interpreter's lock
 ON_ERROR = ('refuse', 'skip')
 
-
 _unless_said = contextvars.ContextVar('on_error', default='refuse')
+_noted = contextvars.ContextVar('skipped', default=None)
 
 
 def check_on_error(on_error: str | None) -> str:
@@ -33,12 +33,21 @@ def check_on_error(on_error: str | None) -> str:
 
 @contextlib.contextmanager
 def default_on_error(on_error: str):
-    """`on_error` of every `load` in this block that gives none: --data.on_error of a run."""
-    token = _unless_said.set(check_on_error(on_error))
+    """`on_error` of every `load` in this block that gives none: --data.on_error of a run.
+
+    Gives a list, to which a line is added for every record that sets loaded in the block skip.
+    """
+    tokens = _unless_said.set(check_on_error(on_error)), _noted.set([])
     try:
-        yield
+        yield _noted.get()
     finally:
-        _unless_said.reset(token)
+        for variable, token in zip((_unless_said, _noted), tokens, strict=True):
+            variable.reset(token)
+
+
+def skipped() -> list[str]:
+    """The lines of the block that this is called in, sorted; none outside."""
+    return sorted(_noted.get() or ())
 
 
 class Records:
@@ -71,6 +80,7 @@ class Records:
         self.source, self.read, self.classes, self.on_error = source, read, classes, on_error
         self.skipped: dict[int, str] = {}  # places in the source
         self._labels, self._order, self._more, self._read_already = labels, None, {}, {}
+        self._noted = _noted.get()  # now, since threads that read have no context
 
     def __len__(self) -> int:
         return len(self.source if self._order is None else self._order)
@@ -101,6 +111,8 @@ class Records:
         line = f'record {place} cannot be read: {error}'
         if self.skipped.setdefault(place, line) is line:  # of all threads one says so
             logging.warning('%s; skipped, %d of %d', line, len(self.skipped), len(self.source))
+            if self._noted is not None:
+                self._noted.append(line)
 
     @functools.cached_property
     def _standing(self):

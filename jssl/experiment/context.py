@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jssl import train
+from jssl.data import records
 from jssl.errors import Refusal
 from jssl.experiment import figures
 from jssl.experiment.report import Report
@@ -123,6 +124,7 @@ class Context:
             verdicts=[claim.judge(self.rows) for claim in claims],
             seconds=time.monotonic() - self._started,
             figures=[*self._figures, 'report.png'],
+            skipped=records.skipped(),
         )
         self.save_figure('report', figures.measurements(report))
         report.write(self.folder)

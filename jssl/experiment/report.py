@@ -27,6 +27,7 @@ class Report(NamedTuple):
     verdicts: list[Verdict]
     seconds: float
     figures: list[str]
+    skipped: list[str]  # records that could not be read, with --data.on_error=skip
 
     @property
     def verdict(self) -> str:
@@ -49,6 +50,7 @@ class Report(NamedTuple):
             'config': self.config,
             'seconds': round(self.seconds, 1),
             'figures': self.figures,
+            'skipped': self.skipped,
             **surroundings(),
         }
 
@@ -76,6 +78,8 @@ class Report(NamedTuple):
     def text(self) -> str:
         lines = [self.table(), '']
         lines += [f'{v.verdict:>12}  {v.text}' for v in self.verdicts]
+        if self.skipped:
+            lines += ['', f'{len(self.skipped)} records skipped, as {self.skipped[0]}']
         lines += ['', f'{self.slug} ({self.preset}): {self.verdict} in {self.seconds:.0f} s']
         return '\n'.join(lines)
 

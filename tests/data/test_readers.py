@@ -325,6 +325,14 @@ def test_the_next_stands_for_what_is_broken_in_every_column(photos, warnings):
     assert [int(more[i]['index']) for i in range(12)] == STANDING.tolist()
 
 
+def test_a_run_is_told_what_it_skipped(photos, warnings):
+    with data.records.default_on_error('skip') as lines:
+        data.columns(data.rows(data.load(photos, 'train'), slice(0, 6)))
+        assert data.records.skipped() == sorted(lines)
+    assert ['record 2 ' in lines[0], 'record 3 ' in lines[1], len(lines)] == [True, True, 2]
+    assert data.records.skipped() == []
+
+
 def test_labels_agree_before_an_image_was_read(photos, warnings):
     np.testing.assert_array_equal(
         data.load(photos, 'train', on_error='skip')['label'], STANDING // 6

@@ -45,6 +45,17 @@ def test_single_index_follows_its_link():
     np.testing.assert_allclose(y, np.tanh(x @ beta), rtol=1e-5)
 
 
+def test_the_teacher_itself_is_the_oracle_and_a_line_learns_nothing():
+    beta = teachers.teacher_direction(KEY, 8)
+    x, y = map(np.asarray, teachers.single_index(jax.random.key(1), beta, 4000))
+    half = slice(0, 2000), slice(2000, 4000)
+    a = np.c_[x, np.ones(len(x))]
+    line = np.linalg.lstsq(a[half[0]], y[half[0]], rcond=None)[0]
+    left = lambda guess: np.square(y[half[1]] - guess).mean() / y[half[1]].var()
+    assert left(a[half[1]] @ line) > 0.95
+    assert left(np.square(x[half[1]] @ np.asarray(beta)) / 2) < 1e-8
+
+
 def test_committee_averages_its_units():
     betas = jax.random.normal(KEY, (3, 4))
     x, y = teachers.committee_teacher(jax.random.key(1), betas, 6, link=jax.nn.relu)
