@@ -7,7 +7,7 @@ process of its own; those of one loss and batch take turns, so that a busy machi
 them. Printed are the fastest turn, the peak of resident memory over what the process held before
 (Linux), and how far the loss is from the plain one's, so that nobody compares different maths.
 optax is always there; lightly and pytorch-metric-learning are measured where they are installed. A
-measurement that would take more than --limit bytes is stopped.
+measurement that would take more than --limit bytes is stopped, and has no larger batch.
 """
 
 import argparse
@@ -192,6 +192,9 @@ def main():
     parser.add_argument('--chunk', type=int, default=256)
     parser.add_argument('--rounds', type=int, default=3, help='turns after the first')
     parser.add_argument('--limit', type=int, default=8 * 10**9, help='bytes that one may take')
+    parser.add_argument(
+        '--patience', type=float, default=60, help='seconds; who takes longer has no larger batch'
+    )
     parser.add_argument('--only', nargs='*', default=[*TILED, *WHOLE], help='names of losses')
     parser.add_argument('--measure', nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -213,10 +216,13 @@ def main():
                 line = f'{loss:24}{batch:8}  {name:16}'
                 if isinstance(rows, str):
                     print(f'{line}   {rows}', flush=True)
+                    names.remove(name)
                     continue
                 seconds, memory = min(row[0] for row in rows[1:]), max(row[1] for row in rows)
-                plain = found['plain']
+                plain = found.get('plain', '')
                 off = '' if isinstance(plain, str) else f'{rows[0][2] - plain[0][2]:.1e}'
+                if seconds > options.patience:
+                    names.remove(name)
                 print(f'{line}{1e3 * seconds:10.1f}{memory / 1e6:12.1f}{off:>12}', flush=True)
 
 
