@@ -163,6 +163,7 @@ def manifold(
     alpha: float = 0.8,
     margin: float = 5e-4,
     context: float = 1.0,
+    chunk: int | None = None,
 ) -> jax.Array:
     """Nearest to the own proxy by random walks over the batch and all proxies.
 
@@ -179,6 +180,8 @@ def manifold(
         alpha: how far the walks go, in (0, 1).
         margin: of the ends' probabilities.
         context: weight of the second term.
+        chunk: rows per tile, as in `info_nce`, whose walks are then found by conjugate gradients
+            and not by an inverse; None for all at once.
 
     Returns:
         Loss of each row [B].
@@ -187,22 +190,48 @@ def manifold(
     2019), as pytorch-metric-learning has it.
     """
     check_axes(z=(z, 'B D'), labels=(labels, 'B'), proxies=(proxies, 'C D'))
-    batch = z.shape[0]
-    rows = jnp.concatenate([widen(z), widen(proxies)])
-    identity = jnp.eye(rows.shape[0], dtype=rows.dtype)
-    s = (1 - identity) * jnp.exp(2 * jax.nn.relu(cosine_matrix(rows, rows)))
-    root = jax.lax.rsqrt(s.sum(1))
-    walk = identity - alpha * root[:, None] * s * root[None, :]
-    ends = (1 - alpha) * jnp.linalg.inv(walk)
+    batch, rows = z.shape[0], jnp.concatenate([widen(z), widen(proxies)])
+    places = jnp.arange(rows.shape[0])
     own = labels[:, None] == jnp.arange(proxies.shape[0], dtype=labels.dtype)[None, :]
 
-    def behind(scores):
+    def near(part, at):
+        s = jnp.exp(2 * jax.nn.relu(cosine_matrix(part, rows)))
+        return jnp.where(at[:, None] == places[None, :], 0.0, s)
+
+    root = jax.lax.rsqrt(by_rows(lambda *tile: near(*tile).sum(1), (rows, places), chunk))
+
+    def walk(x):
+        def some(part, at, of_part, x_part):
+            moved = jnp.matmul(near(part, at), root[:, None] * x, precision='highest')
+            return x_part - alpha * of_part[:, None] * moved
+
+        return by_rows(some, (rows, places, root, x), chunk)
+
+    ends = _ends(walk, places, rows.dtype, whole=chunk is None)
+    of_proxies = ends(places[batch:])
+
+    def behind(scores, own):
         excess = scores - jnp.where(own, scores, 0.0).sum(1, keepdims=True) + margin
         return jnp.log1p(jnp.where(~own & (excess > 0), jnp.exp(excess), 0.0).sum(1))
 
-    return behind(ends[:batch, batch:]) + context * behind(
-        cosine_matrix(ends[:batch], ends[batch:])
-    )
+    def cost(at, own):
+        f = (1 - alpha) * ends(at)
+        return behind(f[:, batch:], own) + context * behind(cosine_matrix(f, of_proxies), own)
+
+    return by_rows(cost, (places[:batch], own), chunk)
+
+
+def _ends(walk, places, dtype, *, whole):
+    """Rows of the inverse of a symmetric map: of all at once, or solved for when asked for.
+
+    The map's eigenvalues lie between 1 - alpha and 1 + alpha, so that conjugate gradients arrive at
+    float32's precision in some thirty steps.
+    """
+    starts = lambda at: (at[:, None] == places[None, :]).astype(dtype)
+    if whole:
+        inverse = jnp.linalg.inv(walk(starts(places)))
+        return lambda at: inverse[at]
+    return lambda at: jax.scipy.sparse.linalg.cg(walk, starts(at).T, tol=1e-7, maxiter=100)[0].T
 
 
 def _dampened(r):
