@@ -1,6 +1,20 @@
 """Numerics without gradients at heart: transport, clustering, neighbours, graphs, assignment."""
 
+from jssl.algorithms import any_order
 from jssl.algorithms.assignment import match_costs, match_labels
+from jssl.algorithms.decoding import beam_search, sample_tokens, truncate_logits
+from jssl.algorithms.diffusion import (
+    Schedule,
+    cosine_schedule,
+    data_and_noise,
+    ddim,
+    ddim_inversion,
+    ddpm,
+    follow_flow,
+    guided,
+    linear_schedule,
+)
+from jssl.algorithms.gaussians import Gaussians, class_gaussians, mahalanobis
 from jssl.algorithms.gmm import GMM, gmm, gmm_log_prob, gmm_responsibilities
 from jssl.algorithms.kmeans import (
     KMeans,
@@ -11,6 +25,7 @@ from jssl.algorithms.kmeans import (
     pairwise_squared_distances,
 )
 from jssl.algorithms.label_propagation import label_propagation
+from jssl.algorithms.label_shift import class_posteriors, factor_domains, in_domain
 from jssl.algorithms.laplacian_kmodes import (
     LaplacianKModes,
     gradient_assignments,
@@ -23,6 +38,13 @@ from jssl.algorithms.laplacian_kmodes import (
 )
 from jssl.algorithms.neighbours import Neighbours, knn_edges, knn_graph, nearest
 from jssl.algorithms.pca import PCA, pca, project, whiten, whitening_matrix
+from jssl.algorithms.sdp import (
+    ClusterSDP,
+    cluster_sdp,
+    membership_covariances,
+    membership_matrices,
+    profile_affinity,
+)
 from jssl.algorithms.sinkhorn import sinkhorn, sinkhorn_plan
 from jssl.algorithms.spectral import (
     normalised_affinity,
@@ -31,21 +53,41 @@ from jssl.algorithms.spectral import (
     spectral_clustering,
     spectral_embedding,
 )
+from jssl.algorithms.t3a import Supports, first_supports, support_logits, update_supports
 from jssl.algorithms.transduction import class_means, information_maximisation, rectified_prototypes
 
 __all__ = [
     'GMM',
     'PCA',
+    'ClusterSDP',
+    'Gaussians',
     'KMeans',
     'LaplacianKModes',
     'Neighbours',
+    'Schedule',
+    'Supports',
+    'any_order',
     'assign',
+    'beam_search',
+    'class_gaussians',
     'class_means',
+    'class_posteriors',
+    'cluster_sdp',
+    'cosine_schedule',
+    'data_and_noise',
+    'ddim',
+    'ddim_inversion',
+    'ddpm',
+    'factor_domains',
+    'first_supports',
+    'follow_flow',
     'gmm',
     'gmm_log_prob',
     'gmm_responsibilities',
     'gradient_assignments',
     'graph_product',
+    'guided',
+    'in_domain',
     'information_maximisation',
     'kmeans',
     'kmeans_plus_plus',
@@ -56,8 +98,12 @@ __all__ = [
     'laplacian_clustering',
     'laplacian_energy',
     'laplacian_kmodes',
+    'linear_schedule',
+    'mahalanobis',
     'match_costs',
     'match_labels',
+    'membership_covariances',
+    'membership_matrices',
     'minibatch_kmeans',
     'nearest',
     'normalised_affinity',
@@ -65,13 +111,18 @@ __all__ = [
     'normalised_laplacian',
     'pairwise_squared_distances',
     'pca',
+    'profile_affinity',
     'project',
     'rectified_prototypes',
     'safe_damping',
+    'sample_tokens',
     'sinkhorn',
     'sinkhorn_plan',
     'spectral_clustering',
     'spectral_embedding',
+    'support_logits',
+    'truncate_logits',
+    'update_supports',
     'whiten',
     'whitening_matrix',
 ]

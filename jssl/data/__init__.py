@@ -14,6 +14,7 @@ from jssl.data import (
     packaged,
     photos,
     shapes,
+    streams,
     tokens,
     tones,
 )
@@ -87,6 +88,7 @@ __all__ = [
     'span_mask',
     'spec',
     'stratified_split',
+    'streams',
     'tasks',
     'tokens',
     'tones',

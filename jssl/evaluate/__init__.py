@@ -17,6 +17,7 @@ from jssl.evaluate.calibration import (
 from jssl.evaluate.classification import accuracy, confusion, per_class_accuracy, top_k_accuracy
 from jssl.evaluate.clustering import ari, clustering_accuracy, nmi
 from jssl.evaluate.codes import perplexity, utilisation
+from jssl.evaluate.continual import average_accuracy, forgetting
 from jssl.evaluate.conv_probe import conv_probe
 from jssl.evaluate.correlation import average_ranks, pearson, spearman
 from jssl.evaluate.delay import Delay, generalisation_delay
@@ -29,7 +30,9 @@ from jssl.evaluate.linear_probe import fit_linear, linear_probe, linear_probe_sg
 from jssl.evaluate.mlp_probe import mlp_probe
 from jssl.evaluate.overlap import box_overlap, mask_overlap
 from jssl.evaluate.rank import effective_rank, rankme, spectrum, stable_rank
+from jssl.evaluate.recognition import ctc_greedy, edit_distance, error_rate
 from jssl.evaluate.reconstruction import psnr, ssim
+from jssl.evaluate.retrieval import recall_at_k
 from jssl.evaluate.score import Score
 from jssl.evaluate.split import check_split, hold_out, standardised
 from jssl.evaluate.timing import timed
@@ -52,6 +55,7 @@ __all__ = [
     'attention_focus',
     'attention_map',
     'auroc',
+    'average_accuracy',
     'average_gap',
     'average_precision',
     'average_ranks',
@@ -61,12 +65,16 @@ __all__ = [
     'clustering_accuracy',
     'confusion',
     'conv_probe',
+    'ctc_greedy',
+    'edit_distance',
     'effective_rank',
+    'error_rate',
     'expected_calibration_error',
     'features',
     'few_shot',
     'fit_linear',
     'fit_temperature',
+    'forgetting',
     'fpr_at_tpr',
     'frechet_distance',
     'generalisation_delay',
@@ -85,6 +93,7 @@ __all__ = [
     'perplexity',
     'psnr',
     'rankme',
+    'recall_at_k',
     'reliability',
     'spearman',
     'spectrum',

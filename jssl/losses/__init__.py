@@ -5,6 +5,7 @@
 
 from jssl.losses.adaptation import (
     batch_nuclear_norm,
+    cafa,
     class_confusion,
     conditional_features,
     coral,
@@ -37,7 +38,7 @@ from jssl.losses.boxes import (
     set_matching,
 )
 from jssl.losses.classification import cross_entropy, entropy
-from jssl.losses.clustering import swapped_prediction, swav
+from jssl.losses.clustering import scan, swapped_prediction, swav
 from jssl.losses.contrastive import (
     clip,
     decoupled_contrastive,
@@ -204,6 +205,7 @@ from jssl.losses.sorting import (
     sorting_network,
 )
 from jssl.losses.spectral import multi_resolution_stft
+from jssl.losses.speech import code_diversity, wav2vec2
 from jssl.losses.sphere import (
     alignment,
     uniformity,
@@ -212,8 +214,10 @@ from jssl.losses.unlearning import (
     gradient_ascent,
     gradient_difference,
     npo,
+    representation_alignment,
     rmu,
     simnpo,
+    squashed_error,
 )
 
 __all__ = [
@@ -226,6 +230,7 @@ __all__ = [
     'batch_nuclear_norm',
     'bernoulli_elbo',
     'boundary',
+    'cafa',
     'capi',
     'categorical_kl',
     'centroid_triplet',
@@ -233,6 +238,7 @@ __all__ = [
     'circle',
     'class_confusion',
     'clip',
+    'code_diversity',
     'coding_rate',
     'commitment',
     'conditional_features',
@@ -349,9 +355,11 @@ __all__ = [
     'pseudo_label',
     'r1',
     'ranked_list',
+    'representation_alignment',
     'rmu',
     'robust_dpo',
     'rrhf',
+    'scan',
     'score_matching',
     'set_matching',
     'sharpen',
@@ -372,6 +380,7 @@ __all__ = [
     'sorting_network',
     'spectral_contrastive',
     'sphereface',
+    'squashed_error',
     'sub_center_arcface',
     'sup_con',
     'swapped_prediction',
@@ -392,5 +401,6 @@ __all__ = [
     'w_mse',
     'wasserstein_critic',
     'wasserstein_dependency',
+    'wav2vec2',
     'z_loss',
 ]

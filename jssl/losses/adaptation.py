@@ -165,6 +165,29 @@ def conditional_features(h: jax.Array, logits: jax.Array) -> jax.Array:
     return (widen(h)[:, :, None] * p[:, None, :]).reshape(h.shape[0], -1)
 
 
+def cafa(distances: jax.Array, labels: jax.Array) -> jax.Array:
+    """Near the Gaussian of the predicted class, and far from those of all others.
+
+        L_i = log D_iy - log sum_{k != y} D_ik
+
+    Nothing is weighed: the logarithm of a ratio has no scale.
+
+    Args:
+        distances: D, squared Mahalanobis distances from the source's classes [B, K], K >= 2.
+        labels: y, the classes that are predicted [B], integer.
+
+    Returns:
+        Loss of each row [B].
+
+    Reference: CAFA: Class-Aware Feature Alignment for Test-Time Adaptation (Jung et al., 2023).
+    """
+    check_axes(distances=(distances, 'B K'), labels=(labels, 'B'))
+    d = jnp.maximum(widen(distances), 1e-12)
+    own = labels[:, None] == jnp.arange(d.shape[1])[None, :]
+    near, far = (jnp.where(part, d, 0.0).sum(1) for part in (own, ~own))
+    return jnp.log(near) - jnp.log(far)
+
+
 def _covariance(x):
     centred = x - x.mean(0, keepdims=True)
     return centred.T @ centred / max(1, x.shape[0] - 1)

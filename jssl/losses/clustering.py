@@ -70,3 +70,27 @@ def swav(
     code = functools.partial(sinkhorn, epsilon=epsilon, iterations=iterations)
     codes = jnp.stack([code(scores1), code(scores2)])
     return swapped_prediction(scores, codes, temperature=temperature)
+
+
+def scan(logits: jax.Array, neighbours: jax.Array, *, entropy_weight: float = 5.0) -> jax.Array:
+    """Neighbours in one cluster, all clusters in use; a scalar.
+
+        L = -mean_i log <p_i, p_n(i)> - lambda H(mean_i p_i)
+
+    Args:
+        logits: cluster logits of images [B, K].
+        neighbours: those of one neighbour of each [B, K].
+        entropy_weight: lambda.
+
+    Returns:
+        A scalar, at least -lambda log K.
+
+    Reference: SCAN: Learning to Classify Images without Labels (Van Gansbeke et al., 2020),
+    equation 2.
+    """
+    check_axes(logits=(logits, 'B K'), neighbours=(neighbours, 'B K'))
+    log_p, log_q = (jax.nn.log_softmax(widen(a)) for a in (logits, neighbours))
+    agreement = jax.nn.logsumexp(log_p + log_q, axis=1)
+    mean = jnp.exp(log_p).mean(0)
+    entropy = -(mean * jnp.log(jnp.maximum(mean, 1e-30))).sum()
+    return -agreement.mean() - entropy_weight * entropy

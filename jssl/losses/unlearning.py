@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jssl.losses.arrays import check_axes, widen
+from jssl.losses.similarity import cosine_similarity
 
 
 def gradient_ascent(forget: jax.Array) -> jax.Array:
@@ -124,3 +125,58 @@ def rmu(
     held = widen(retain) - jax.lax.stop_gradient(widen(frozen))
     square = lambda x: jnp.square(x).sum(2).mean(1)
     return square(widen(forget) - control) + weight * square(held)
+
+
+def squashed_error(errors: jax.Array) -> jax.Array:
+    """An error that may be driven up without end, and its loss not.
+
+        phi(m) = exp(m / (m + 1)),   from 1 to e
+
+    LAF takes the sum over what is kept minus the sum over what is forgotten, of the errors with
+    which two autoencoders give back their representations.
+
+    Args:
+        errors: m [B], not negative.
+
+    Returns:
+        Each error squashed [B].
+
+    Reference: Label-Agnostic Forgetting: A Supervision-Free Unlearning in Deep Models (Shen et al.,
+    2024), equation 8.
+    """
+    check_axes(errors=(errors, 'B'))
+    m = jnp.maximum(widen(errors), 0)
+    # 1 - 1 / (m + 1) is the same number, and finite for every m.
+    return jnp.exp(1 - 1 / (m + 1))
+
+
+def representation_alignment(
+    kept: jax.Array,
+    kept_before: jax.Array,
+    forgotten: jax.Array,
+    forgotten_before: jax.Array,
+    *,
+    temperature: float = 20.0,
+) -> jax.Array:
+    """What is kept stays where the original model had it, and what is forgotten leaves.
+
+        L_i = c(e_i, e0_i) - log sum_j exp(c(f_j, f0_j) / tau),   c = 1 - cosine
+
+    Args:
+        kept: e, representations of what is kept [B, D].
+        kept_before: e0, those of the original model [B, D].
+        forgotten: f, representations of what is forgotten [N, D].
+        forgotten_before: f0, those of the original model [N, D].
+        temperature: tau.
+
+    Returns:
+        Loss of each row that is kept [B].
+
+    Reference: Label-Agnostic Forgetting: A Supervision-Free Unlearning in Deep Models (Shen et al.,
+    2024), equation 10.
+    """
+    check_axes(kept=(kept, 'B D'), kept_before=(kept_before, 'B D'))
+    check_axes(forgotten=(forgotten, 'N D'), forgotten_before=(forgotten_before, 'N D'))
+    stays = 1 - cosine_similarity(kept, kept_before)
+    leaves = (1 - cosine_similarity(forgotten, forgotten_before)) / temperature
+    return stays - jax.nn.logsumexp(leaves)

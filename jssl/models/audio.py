@@ -73,7 +73,7 @@ class VocosDecoder(nn.Module):
         x = normed('norm')(nn.Conv(self.width, (7,), name='embed', **options)(z))
         for i in range(self.depth):
             kernel = self.param(f'block{i}_conv', options['kernel_init'], (7, self.width))
-            y = normed(f'block{i}_norm')(_per_channel(x, kernel.astype(self.dtype)))
+            y = normed(f'block{i}_norm')(per_channel(x, kernel.astype(self.dtype)))
             y = FeedForward(3 * self.width, dtype=self.dtype, name=f'block{i}_mlp')(y)
             scale = nn.initializers.constant(1 / self.depth)
             x = x + y * self.param(f'block{i}_scale', scale, (self.width,))
@@ -112,7 +112,7 @@ def inverse_stft(magnitude: jax.Array, phase: jax.Array, *, hop: int) -> jax.Arr
     return x / weights
 
 
-def _per_channel(x, kernel):
+def per_channel(x, kernel):
     """Convolves every channel of [B, N, C] with a column of [K, C]; XLA's own is slow on a CPU."""
     length, half = x.shape[1], len(kernel) // 2
     x = jnp.pad(x, ((0, 0), (half, half), (0, 0)))

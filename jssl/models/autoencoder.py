@@ -14,7 +14,9 @@ import jax.numpy as jnp
 from jssl.models.convnet import convolve
 from jssl.models.mlp import MLP
 from jssl.models.norms import norm
-from jssl.models.patches import depth_to_space
+from jssl.models.patches import depth_to_space, space_to_depth
+from jssl.models.positions import sincos_table
+from jssl.models.transformer import Transformer
 from jssl.models.unet import ResidualBlock
 
 
@@ -68,6 +70,77 @@ def codebook_motion(
     codebook = lambda params: model.apply({'params': params, **constants}, method='codebook')
     gradient, indices = jax.grad(loss, has_aux=True)(params)
     return *jax.jvp(codebook, (params,), (gradient,)), indices
+
+
+class KLAutoencoder(nn.Module):
+    """An encoder to a Gaussian for every token of a grid, and a decoder from what is drawn.
+
+    (mu, l) = encoder(x);   z = mu + exp(l / 2) e,   e ~ N(0, I);   x' = decoder(z)
+
+    Auto-Encoding Variational Bayes (Kingma and Welling, 2014); High-Resolution Image Synthesis with
+    Latent Diffusion Models (Rombach et al., 2022).
+    """
+
+    encoder: nn.Module  # to [B, h, w, 2 D]
+    decoder: nn.Module  # from [B, h, w, D]
+
+    def __call__(self, x: jax.Array, noise: jax.Array | None = None, *, train: bool = False):
+        """Maps x to x', mu and l [B, h, w, D], given noise e of that shape or, without it, mu."""
+        mean, log_variance = self.encode(x, train=train)
+        z = mean if noise is None else mean + jnp.exp(log_variance / 2) * noise
+        return self.decode(z, train=train), mean, log_variance
+
+    def encode(self, x: jax.Array, *, train: bool = False) -> tuple[jax.Array, jax.Array]:
+        """mu and l [B, h, w, D]."""
+        mean, log_variance = jnp.split(self.encoder(x, train=train), 2, axis=-1)
+        return mean, jnp.clip(log_variance, -20, 10)
+
+    def decode(self, z: jax.Array, *, train: bool = False) -> jax.Array:
+        """x' for z [B, h, w, D]."""
+        return self.decoder(z, train=train)
+
+
+class PatchEncoder(nn.Module):
+    """A transformer from the patches of an image to a grid of tokens: matrix products only.
+
+    An Image is Worth 16x16 Words (Dosovitskiy et al., 2021).
+    """
+
+    patch: int
+    width: int
+    depth: int
+    heads: int
+    tokens: int  # width of a token
+    _: dataclasses.KW_ONLY
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """Maps x [B, H, W, C] to [B, H / patch, W / patch, tokens]."""
+        grid = space_to_depth(x, self.patch)
+        return _transformed(grid, self, self.tokens, train)
+
+
+class PatchDecoder(nn.Module):
+    """The mirror of `PatchEncoder`.
+
+    An Image is Worth 16x16 Words (Dosovitskiy et al., 2021).
+    """
+
+    patch: int
+    width: int
+    depth: int
+    heads: int
+    channels: int
+    _: dataclasses.KW_ONLY
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """Maps x [B, h, w, D] to [B, patch h, patch w, channels]."""
+        chex.assert_rank(x, 4)
+        patches = _transformed(x, self, self.patch**2 * self.channels, train)
+        return depth_to_space(patches, self.patch)
 
 
 class ConvEncoder(nn.Module):
@@ -143,6 +216,19 @@ class ShapedMLP(nn.Module):
         """Maps x [B, ...] to [B, *shape]."""
         mlp = MLP((*self.widths, math.prod(self.shape)), dtype=self.dtype, name='mlp')
         return mlp(x.reshape(x.shape[0], -1)).reshape(x.shape[0], *self.shape)
+
+
+def _transformed(grid, module, out, train):
+    """[B, h, w, C] through a transformer to [B, h, w, out]."""
+    batch, *sides, _ = grid.shape
+    options = {'dtype': module.dtype}
+    x = nn.Dense(module.width, name='embed', **options)(grid).reshape(batch, -1, module.width)
+    x = x + sincos_table(sides, module.width).astype(module.dtype)[None]
+    transformer = Transformer(
+        module.width, module.depth, module.heads, name='transformer', **options
+    )
+    y = nn.Dense(out, name='output', **options)(transformer(x, train=train))
+    return y.reshape(batch, *sides, out)
 
 
 def _residual(x, width, module, train, level):

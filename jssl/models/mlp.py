@@ -2,12 +2,21 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jssl.models.norms import norm
+
+
+def quick_gelu(x: jax.Array) -> jax.Array:
+    """The Gaussian unit by a logistic curve: x sigmoid(1.702 x), any shape to the same.
+
+    Gaussian Error Linear Units (Hendrycks and Gimpel, 2016); that of CLIP's published weights.
+    """
+    return x * nn.sigmoid(1.702 * x)
 
 
 class MLP(nn.Module):
@@ -38,13 +47,18 @@ class MLP(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """The two-layer perceptron of a transformer block: down(activation(up(x))), width preserved.
+    """The perceptron of a transformer block: down(activation(up(x))), width preserved.
 
-    Attention Is All You Need (Vaswani et al., 2017).
+    Gated, it is down(activation(gate(x)) * up(x)).
+
+    Attention Is All You Need (Vaswani et al., 2017); GLU Variants Improve Transformer (Shazeer,
+    2020).
     """
 
     hidden: int
     _: dataclasses.KW_ONLY
+    gated: bool = False
+    use_bias: bool = True
     activation: Callable = nn.gelu
     dtype: jnp.dtype = jnp.float32
 
@@ -52,6 +66,10 @@ class FeedForward(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps x [..., D] to [..., D]; `train` changes nothing."""
         init = nn.initializers.xavier_uniform()
-        h = nn.Dense(self.hidden, kernel_init=init, dtype=self.dtype, name='up')(x)
-        h = self.activation(h)
-        return nn.Dense(x.shape[-1], kernel_init=init, dtype=self.dtype, name='down')(h)
+        dense = partial(nn.Dense, use_bias=self.use_bias, kernel_init=init, dtype=self.dtype)
+        h = dense(self.hidden, name='up')(x)
+        if self.gated:
+            h = self.activation(dense(self.hidden, name='gate')(x)) * h
+        else:
+            h = self.activation(h)
+        return dense(x.shape[-1], name='down')(h)

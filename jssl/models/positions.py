@@ -70,6 +70,25 @@ def rotary_angles(grid: Sequence[int], width: int, *, base: float = 10000.0) -> 
     return jnp.concatenate([_phases(axis, pairs, base) for axis in _coordinates(grid)], axis=-1)
 
 
+def angles_at(t: jax.Array, width: int, *, base: float = 10000.0) -> jax.Array:
+    """Angles by which `rotary` turns the channel pairs at any places of a sequence.
+
+    angle(t, i) = t base^(-2 i / d), those of `rotary_angles` where t = 0 ... T - 1
+
+    Args:
+      t: [...] positions.
+      width: d, channels of one attention head, even.
+      base: ratio of the slowest to the fastest period.
+
+    Returns:
+      [..., d / 2] float32.
+
+    RoFormer: Enhanced Transformer with Rotary Position Embedding (Su et al., 2021).
+    """
+    _check_share((1,), width)
+    return _phases(jnp.asarray(t, jnp.float32), width // 2, base)
+
+
 def rotary(x: jax.Array, angles: jax.Array) -> jax.Array:
     """Turns channel i and channel i + d/2 of every head as a pair, by the position's angle.
 

@@ -55,7 +55,8 @@ class UNet(nn.Module):
           condition: [B, E] vector (embedded time, class ...), given exactly when `conditioning`
             is; every residual block is scaled and shifted by it.
           context: [B, S, E] tokens for cross attention, given exactly when `cross` is.
-          taps: whether to return the list of every level's map too: down, then up.
+          taps: whether to return the list of every residual block's map too, after its attention:
+            down, then up.
           weights: whether to return the list of attention weights too, in the same order, each as
             `Block` returns them.
           train: whether batch statistics are taken from the batch.
@@ -86,7 +87,7 @@ class UNet(nn.Module):
                         tokens, found = tokens
                         seen.append(found)
                     x = tokens.reshape(x.shape)
-            maps.append(x)
+                maps.append(x)
             return x
 
         x = convolve(x, self.widths[0], 3, use_bias=True, dtype=self.dtype, name='input')

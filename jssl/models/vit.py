@@ -42,6 +42,8 @@ class ViT(nn.Module):
     layer_scale: float | None = None
     dropout: float = 0.0
     drop_path: float = 0.0
+    epsilon: float = 1e-6  # of the norms
+    stem_norm: bool = False  # of the tokens before the blocks, in place of the patches' bias
     scan: bool = False
     remat: bool = False
     dtype: jnp.dtype = jnp.float32
@@ -85,7 +87,8 @@ class ViT(nn.Module):
             chex.assert_shape(keep, (images.shape[0], None))
             patches = jnp.take_along_axis(patches, keep[..., None], axis=1)
         init = nn.initializers.xavier_uniform()
-        x = nn.Dense(self.width, kernel_init=init, dtype=self.dtype, name='embed')(patches)
+        embed = partial(nn.Dense, self.width, kernel_init=init, dtype=self.dtype, name='embed')
+        x = embed(use_bias=not self.stem_norm)(patches)
 
         angles = None
         if self.positions == 'rotary':
@@ -101,6 +104,8 @@ class ViT(nn.Module):
             x = x + _visible(table, keep, images.shape[0])
 
         x = jnp.concatenate([*self._prefix_tokens(images.shape[0]), x], axis=1)
+        if self.stem_norm:
+            x = nn.LayerNorm(epsilon=self.epsilon, dtype=self.dtype, name='stem_norm')(x)
         out = Transformer(
             self.width,
             self.depth,
@@ -110,6 +115,7 @@ class ViT(nn.Module):
             layer_scale=self.layer_scale,
             dropout=self.dropout,
             drop_path=self.drop_path,
+            epsilon=self.epsilon,
             scan=self.scan,
             remat=self.remat,
             dtype=self.dtype,

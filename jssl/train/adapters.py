@@ -1,14 +1,18 @@
-"""Tuning few parameters of a trained model: chosen leaves, low-rank adapters, learned tokens.
+"""Tuning few parameters of a trained model: chosen leaves, low-rank adapters, bottlenecks, tokens.
 
 Leaves are chosen by patterns of their path, as in `sharding`. Learned tokens need no more than
 `insert_tokens`: draw them with `jax.nn.initializers.normal(0.02)` and train them like any other
-parameter, the model beside them in `state.extra`.
+parameter, the model beside them in `state.extra`. A learned prefix of keys and values is what a
+transformer takes as `prefix`: a tree like its `empty_cache(1, P)`, drawn by
+`optax.tree.random_like`, or filled by reading some words.
 """
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -16,6 +20,7 @@ import optax
 from jssl.train.sharding import path_name
 
 QUERY_VALUE = (r'(^|/)(query|value)/kernel$',)
+BRANCHES = (r'(^|/)(out|down)/kernel$',)  # the last layers of a block's branches
 
 
 def chosen(params, paths: Sequence[str]):
@@ -117,6 +122,74 @@ def lora_loss(loss_fn: Callable, *, alpha: float = 32.0, stabilised: bool = Fals
         params = lora_merge(frozen, adapters, alpha=alpha, stabilised=stabilised)
         return loss_fn(params, state, batch, key)
 
+    return adapted
+
+
+def bottleneck_init(key: jax.Array, variables, *, width: int = 16, paths: Sequence[str] = BRANCHES):
+    """Narrow perceptrons behind the chosen layers: down ~ N(0, 1 / F) and up = 0, so they are mute.
+
+    Parameter-Efficient Transfer Learning for NLP (Houlsby et al., 2019).
+
+    Args:
+      key: for down.
+      variables: of the trained model, {'params': ...}.
+      width: r.
+      paths: patterns of the kernels [D, F] of these layers.
+
+    Returns:
+      The tree of the variables with {'down': {'kernel': [F, r], 'bias': [r]}, 'up': {'kernel':
+      [r, F], 'bias': [F]}} at every chosen kernel and None elsewhere.
+    """
+    mask = chosen(variables, paths)
+    keys = iter(jax.random.split(key, sum(jax.tree.leaves(mask))))
+
+    def adapter(path, w, wanted):
+        if not wanted:
+            return None
+        if w.ndim != 2:
+            raise ValueError(f'paths: {path_name(path)} has shape {w.shape}, not [D, F]')
+        f = w.shape[1]
+        down = jax.random.normal(next(keys), (f, width)) * f**-0.5
+        return {
+            'down': {'kernel': down, 'bias': jnp.zeros(width)},
+            'up': {'kernel': jnp.zeros((width, f)), 'bias': jnp.zeros(f)},
+        }
+
+    return jax.tree.map_with_path(adapter, variables, mask)
+
+
+def bottleneck(apply: Callable, adapters) -> Callable:
+    """The application of a model with a perceptron behind every chosen layer.
+
+        y + up(gelu(down(y))),   y what the layer gives
+
+    Parameter-Efficient Transfer Learning for NLP (Houlsby et al., 2019).
+
+    Args:
+      apply: `module.apply`.
+      adapters: as `bottleneck_init` returns them.
+
+    Returns:
+      A function of the trained variables and of the arguments of `apply`.
+    """
+
+    def behind(call, args, kwargs, context):
+        y = call(*args, **kwargs)
+        if not isinstance(context.module, nn.Dense):
+            return y
+        layer = functools.reduce(lambda tree, name: tree[name], context.module.path, low)
+        if layer['kernel'] is None:
+            return y
+        down, up = (layer['kernel'][name] for name in ('down', 'up'))
+        rows = y.reshape(-1, y.shape[-1])
+        h = jax.nn.gelu(rows @ down['kernel'] + down['bias'][None])
+        return y + (h @ up['kernel'] + up['bias'][None]).reshape(y.shape).astype(y.dtype)
+
+    def adapted(variables, *args, **kwargs):
+        with nn.intercept_methods(behind):
+            return apply(variables, *args, **kwargs)
+
+    low = adapters['params']
     return adapted
 
 

@@ -1,8 +1,8 @@
 """Unstructured pruning: masks over parameter trees, by magnitude or by synaptic flow.
 
 A mask has the tree of the parameters: 1.0 keeps a weight, 0.0 removes it. Kernels are pruned
-together, by one threshold for the whole network; biases, norms and other leaves with fewer than two
-dimensions stay.
+together, by one threshold for the whole network, or a layer at a time; biases, norms and other
+leaves with fewer than two dimensions stay.
 """
 
 from collections.abc import Callable
@@ -78,3 +78,40 @@ def sparsity(params) -> jax.Array:
     """Share of kernel weights that are exactly zero."""
     kernels = [p for p in jax.tree.leaves(params) if p.ndim > 1]
     return sum(jnp.sum(p == 0) for p in kernels) / sum(p.size for p in kernels)
+
+
+def prune_further(params, mask, shares, *, together: bool = False):
+    """Removes some of the weights that are left: of a layer, or of all, those nearest to zero.
+
+    m' = m [|theta| >= q],  q the quantile of |theta| where m = 1 at the layer's share
+
+    The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks (Frankle and Carbin,
+    2019), sections 2 and 4.
+
+    Args:
+      params: the trained parameters.
+      mask: what is left of them so far.
+      shares: a tree of their form, of the shares that go; 0 leaves a leaf as it is.
+      together: one threshold for all leaves with a share, which must then be the same.
+    """
+    weights, tree = jax.tree.flatten(params)
+    masks, shares = jax.tree.leaves(mask), jax.tree.leaves(shares)
+    some = [i for i, share in enumerate(shares) if share]
+    if together and len({shares[i] for i in some}) > 1:
+        raise ValueError(f'layers pruned together need one share: {sorted(set(shares))}')
+    for group in [some] if together else [[i] for i in some]:
+        left = [jnp.where(masks[i] > 0, jnp.abs(weights[i]), jnp.inf).reshape(-1) for i in group]
+        ranked = jnp.sort(jnp.concatenate(left))
+        gone = jnp.round(shares[group[0]] * jnp.isfinite(ranked).sum()).astype(jnp.int32)
+        for i in group:
+            masks[i] = masks[i] * (jnp.abs(weights[i]) >= ranked[gone])
+    return jax.tree.unflatten(tree, masks)
+
+
+def shuffled_mask(key: jax.Array, mask):
+    """A mask that keeps as many weights of every kernel, but drawn at random."""
+    leaves, tree = jax.tree.flatten(mask)
+    keys = jax.random.split(key, len(leaves))
+    draw = lambda key, m: jax.random.permutation(key, m.reshape(-1)).reshape(m.shape)
+    drawn = [draw(k, m) if m.ndim > 1 else m for k, m in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(tree, drawn)

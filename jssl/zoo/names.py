@@ -1,15 +1,19 @@
 """What other libraries call the arrays of our modules, and how theirs lie in memory.
 
 A row is (their name, our path, layout). `a|b|c` in a path are several arrays of ours that they keep
-as one, joined along its first axis. A row whose arrays a module has not (layer scale, registers,
-the third convolution of a basic block) does not apply to it.
+as one, joined along an axis of the layout. A row whose arrays a module has not (layer scale,
+registers, the third convolution of a basic block) does not apply to it.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+
+from jssl import models
 
 
 class Layout(NamedTuple):
@@ -17,6 +21,21 @@ class Layout(NamedTuple):
 
     theirs: Callable[[np.ndarray], np.ndarray]
     ours: Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
+    axis: int = 0  # of theirs, along which several of ours are joined
+
+
+Row = tuple[str, str, Layout]
+
+
+class Family(NamedTuple):
+    """A module's arrays in the files of others, and how it is called to learn its shapes."""
+
+    rows: list[Row]
+    inputs: Callable[[int], tuple]  # images of side x side patches -> what init takes, as shapes
+    aside: str  # pattern of their names that the module does not need
+    grid: str = ''  # their table of learned positions on a square grid, [..., N, D]
+    token: str = ''  # their class token, which has the first of these positions: ours is the sum
+    renamed: Callable[[str], str] = lambda name: name  # of a file, as `rows` has it
 
 
 def _kernel(x):  # [h, w, in, out] -> [out, in, h, w]; our 1 x 1 kernels are matrices
@@ -45,6 +64,8 @@ ASIDE = r'(head|fc)\.(weight|bias)|mask_token|decoder_.*|.*\.num_batches_tracked
 VIT = (
     ('patch_embed.proj.weight', 'params/embed/kernel', PATCHES),
     ('patch_embed.proj.bias', 'params/embed/bias', SAME),
+    ('norm_pre.weight', 'params/stem_norm/scale', SAME),
+    ('norm_pre.bias', 'params/stem_norm/bias', SAME),
     ('cls_token', 'params/class_token', SAME),
     ('reg_token', 'params/registers', SAME),
     ('pos_embed', 'params/positions/table', GRID),
@@ -78,20 +99,27 @@ RESNET_BLOCK = (
 )
 
 
-def vit(depth: int) -> list[tuple[str, str, Layout]]:
-    """The rows of a vision transformer."""
-    return [*VIT] + [
+def images(side: int) -> jax.ShapeDtypeStruct:
+    """One image of side x side pixels, as a shape."""
+    return jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+
+
+def vit(module: models.ViT) -> Family:
+    """A vision transformer's arrays; where it has registers, the class token has no position."""
+    rows = [*VIT] + [
         (f'blocks.{i}.{theirs}', f'params/transformer/block{i}/{ours}', layout)
-        for i in range(depth)
+        for i in range(module.depth)
         for theirs, ours, layout in VIT_BLOCK
     ]
+    inputs = lambda side: (images(side * module.patch),)
+    return Family(rows, inputs, ASIDE, 'pos_embed', '' if module.registers else 'cls_token')
 
 
-def resnet(stages: Sequence[int]) -> list[tuple[str, str, Layout]]:
-    """The rows of a residual network."""
+def resnet(module: models.ResNet) -> Family:
+    """A residual network's arrays."""
     units = [RESNET_STEM] + [
         (f'layer{i + 1}.{j}.{kernel}', f'layer{i + 1}.{j}.{norm}', f'stage{i}_block{j}/{ours}')
-        for i, count in enumerate(stages)
+        for i, count in enumerate(module.stages)
         for j in range(count)
         for kernel, norm, ours in RESNET_BLOCK
     ]
@@ -104,4 +132,4 @@ def resnet(stages: Sequence[int]) -> list[tuple[str, str, Layout]]:
             (f'{norm}.running_mean', f'batch_stats/{ours}_norm/mean', SAME),
             (f'{norm}.running_var', f'batch_stats/{ours}_norm/var', SAME),
         ]
-    return rows
+    return Family(rows, lambda side: (images(32),), ASIDE)

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 from jssl.data import augment
 
 # Mean and deviation of each channel that a backbone was trained with: 'half' is that of Google's
-# transformers, which timm tags augreg and orig_in21k; 'imagenet' that of the others here.
+# transformers, which timm tags augreg and orig_in21k; 'clip' that of CLIP; 'imagenet' that of the
+# others here.
 PIXELS = {
     'imagenet': ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    'clip': ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
     'half': (0.5, 0.5),
 }
 

@@ -11,6 +11,7 @@ from jssl.algorithms.gmm import GMM, gmm, gmm_log_prob, gmm_responsibilities
 KEY = jax.random.key(0)
 KINDS = ['full', 'diag', 'tied', 'spherical']
 K, D = 3, 4
+densities = jax.jit(lambda *a: (gmm_log_prob(*a), gmm_responsibilities(*a)))
 
 
 def points(n=240, seed=0):
@@ -78,8 +79,9 @@ def test_matches_scikit_learn_from_the_same_start(kind):
         warnings.simplefilter('ignore')  # it has not converged; neither have we
         reference.fit(x.astype(np.float64))
     np.testing.assert_allclose(ours.log_likelihood, reference.score(x), atol=1e-3)
-    np.testing.assert_allclose(gmm_log_prob(ours, x), reference.score_samples(x), atol=1e-2)
-    np.testing.assert_allclose(gmm_responsibilities(ours, x), reference.predict_proba(x), atol=1e-2)
+    log_prob, responsibilities = densities(ours, x)
+    np.testing.assert_allclose(log_prob, reference.score_samples(x), atol=1e-2)
+    np.testing.assert_allclose(responsibilities, reference.predict_proba(x), atol=1e-2)
     np.testing.assert_allclose(ours.means, reference.means_, atol=1e-2)
     assert ours.iterations == 15
 
@@ -90,11 +92,12 @@ def test_density_matches_loops(kind):
     mixture = gmm(KEY, x, K, covariance=kind)
     joint = log_joint_by_loops(mixture, kind, x)
     evidence = np.logaddexp.reduce(joint, axis=1)
-    np.testing.assert_allclose(gmm_log_prob(mixture, x), evidence, rtol=1e-4, atol=1e-4)
+    log_prob, responsibilities = densities(mixture, x)
+    np.testing.assert_allclose(log_prob, evidence, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(mixture.log_likelihood, evidence.mean(), rtol=1e-4)
     posterior = np.exp(joint - evidence[:, None])
-    np.testing.assert_allclose(gmm_responsibilities(mixture, x), posterior, atol=1e-3)
-    gradient = jax.grad(lambda x: gmm_log_prob(mixture, x).sum())(jnp.asarray(x))
+    np.testing.assert_allclose(responsibilities, posterior, atol=1e-3)
+    gradient = jax.jit(jax.grad(lambda x: gmm_log_prob(mixture, x).sum()))(x)
     pulls = [
         np.linalg.solve(matrix, np.asarray(mean, np.float64) - x[0])
         for mean, matrix in zip(mixture.means, matrices(mixture.covariances, kind), strict=True)
@@ -131,7 +134,7 @@ def test_one_component_is_the_sample(kind):
 def test_keeps_its_digits_for_narrow_components_far_away(kind):
     rng = np.random.default_rng(2)
     centres = 1000.0 * rng.normal(size=(K, D))
-    x = (centres[np.arange(300) % K] + 0.1 * rng.normal(size=(300, D))).astype(np.float32)
+    x = (centres[np.arange(240) % K] + 0.1 * rng.normal(size=(240, D))).astype(np.float32)
     clusters = [x[k::K].astype(np.float64) for k in range(K)]
     within = np.stack([np.cov(cluster.T, bias=True) for cluster in clusters])
     if kind == 'tied':
@@ -148,28 +151,27 @@ def test_keeps_its_digits_for_narrow_components_far_away(kind):
 
 
 @pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('case', ['equal', 'few', 'flat', 'huge', 'bfloat16', 'every'])
+@pytest.mark.parametrize('case', ['equal', 'every of few', 'flat', 'huge', 'bfloat16'])
 def test_degenerate_data_stays_finite(kind, case):
     rng = np.random.default_rng(3)
     x = rng.normal(size=(24, 10)).astype(np.float32)
     k = 3
     if case == 'equal':
         x[:] = x[0]
-    elif case == 'few':
-        x = x[:8]
+    elif case == 'every of few':
+        x, k = x[:8], 8
     elif case == 'flat':
         x[:, 2:] = x[:, :2] @ rng.normal(size=(2, 8)).astype(np.float32)
     elif case == 'huge':
         x *= 1e9
     elif case == 'bfloat16':
         x = jnp.asarray(x, jnp.bfloat16)
-    elif case == 'every':
-        k = 24
     mixture = gmm(KEY, x, k, covariance=kind, iterations=20)
     for leaf in mixture:
         assert np.isfinite(leaf).all()
-    assert np.isfinite(gmm_log_prob(mixture, x)).all()
-    np.testing.assert_allclose(gmm_responsibilities(mixture, x).sum(1), 1, rtol=1e-5)
+    log_prob, responsibilities = densities(mixture, x)
+    assert np.isfinite(log_prob).all()
+    np.testing.assert_allclose(responsibilities.sum(1), 1, rtol=1e-5)
 
 
 def test_laws():
@@ -179,7 +181,7 @@ def test_laws():
     permuted = gmm(KEY, x[order], K, init=start(x, 'full'))
     np.testing.assert_allclose(permuted.log_likelihood, mixture.log_likelihood, atol=1e-4)
     moved = mixture._replace(means=mixture.means + 100)
-    np.testing.assert_allclose(gmm_log_prob(moved, x + 100), gmm_log_prob(mixture, x), atol=1e-2)
+    np.testing.assert_allclose(densities(moved, x + 100)[0], densities(mixture, x)[0], atol=1e-2)
     eager = gmm.__wrapped__(KEY, jnp.asarray(x), K, init=start(x, 'full'))
     np.testing.assert_allclose(eager.log_likelihood, mixture.log_likelihood, atol=1e-4)
 

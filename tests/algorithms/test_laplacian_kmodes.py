@@ -20,6 +20,9 @@ from jssl.algorithms.neighbours import knn_edges, knn_graph
 
 N, K, D = 24, 3, 4
 LABELS = np.asarray([0, 1, 2] + (N - 3) * [-1])
+solve_assignments, solve_gradient = (
+    jax.jit(f, static_argnames='iterations') for f in (laplacian_assignments, gradient_assignments)
+)
 FEW = {'rounds': 5, 'iterations': 3}  # the same for most tests: one program for each kind
 
 
@@ -122,10 +125,11 @@ def test_energy_matches_loops(weight):
     z, centres, w = problem()
     costs = np.square(z[:, None] - centres).sum(-1)
     y = np.random.default_rng(1).dirichlet(np.ones(K), N).astype(np.float32)
-    ours = laplacian_energy(y, costs, w, weight=weight)
+    value = jax.jit(functools.partial(laplacian_energy, weight=weight))
+    ours = value(y, costs, w)
     np.testing.assert_allclose(ours, energy_by_loops(y, costs, w, weight), rtol=1e-5)
     corners = np.eye(K, dtype=np.float32)[np.arange(N) % K]
-    ours = laplacian_energy(corners, costs, w, weight=weight)
+    ours = value(corners, costs, w)
     np.testing.assert_allclose(ours, discrete_energy_by_loops(corners, costs, w, weight), rtol=1e-5)
 
 
@@ -136,7 +140,7 @@ def test_assignments_match_loops_and_never_raise_the_energy(weight, labels):
     costs = np.square(z[:, None] - centres).sum(-1)
     damping = np.asarray([max(0.0, (weight * row.sum() - 1) / 2) for row in w])
     np.testing.assert_allclose(safe_damping(w, weight=weight), damping, rtol=1e-5, atol=1e-6)
-    y, energies = laplacian_assignments(costs, w, weight=weight, labels=labels, iterations=9)
+    y, energies = solve_assignments(costs, w, weight=weight, labels=labels, iterations=9)
     known = np.full(N, -1) if labels is None else labels
     path = updates_by_loops(costs, w, weight, known, damping, 9)
     np.testing.assert_allclose(y, path[-1], atol=2e-5)
@@ -160,15 +164,15 @@ def test_gradient_descent_takes_the_slope_of_the_same_energy_and_ours_is_lower()
             step = np.zeros_like(costs)
             step[p, k] = 1e-4
             slope[p, k] = (energy(-costs + step) - energy(-costs - step)) / 2e-4
-    y, energies = gradient_assignments(
+    y, energies = solve_gradient(
         costs.astype(np.float32), w, weight=0.4, labels=LABELS, rate=2.0, iterations=1
     )
     expected = np.stack([softmax(x) for x in -costs - 2.0 * N * slope])
     np.testing.assert_allclose(y[3:], expected[3:], atol=1e-4)
     np.testing.assert_array_equal(y[:3], fixed[:3])
     np.testing.assert_allclose(energies[0], energy(-costs), rtol=1e-5)
-    _, ours = laplacian_assignments(costs.astype(np.float32), w, weight=0.4, labels=LABELS)
-    _, theirs = gradient_assignments(costs.astype(np.float32), w, weight=0.4, labels=LABELS)
+    _, ours = solve_assignments(costs.astype(np.float32), w, weight=0.4, labels=LABELS)
+    _, theirs = solve_gradient(costs.astype(np.float32), w, weight=0.4, labels=LABELS)
     assert ours[-1] <= theirs[-1] + 1e-6
 
 
@@ -176,18 +180,17 @@ def test_published_update_may_raise_the_energy_where_ours_does_not():
     # Two points that attract one another swap labels for ever when each moves to the other's.
     w = np.asarray([[0, 1], [1, 0]], np.float32)
     costs = np.asarray([[0, 0.5], [0.5, 0]], np.float32)
-    _, plain = laplacian_assignments(costs, w, weight=3.0, damping=0.0)
-    _, ours = laplacian_assignments(costs, w, weight=3.0)
+    _, plain = solve_assignments(costs, w, weight=3.0, damping=0.0)
+    _, ours = solve_assignments(costs, w, weight=3.0)
     assert np.diff(ours).max() <= 1e-6
     path = updates_by_loops(costs, w, 3.0, [-1, -1], [0.0, 0.0], 20)
     np.testing.assert_allclose(plain[-1], energy_by_loops(path[-1], costs, w, 3.0), rtol=1e-4)
-    solve = jax.jit(functools.partial(laplacian_assignments, weight=3.0))
     worst = -np.inf
     for seed in range(50):
         rng = np.random.default_rng(seed)
         costs, w = rng.random((6, 2), np.float32), np.triu(rng.random((6, 6), np.float32), 1)
-        _, plain = solve(10 * costs, w + w.T, damping=0.0)
-        _, ours = solve(10 * costs, w + w.T, damping=None)
+        _, plain = solve_assignments(10 * costs, w + w.T, weight=3.0, damping=0.0)
+        _, ours = solve_assignments(10 * costs, w + w.T, weight=3.0)
         worst = max(worst, np.diff(plain).max())
         assert np.diff(ours).max() <= 1e-6 * np.abs(ours).max()
     assert worst > 1e-2
@@ -252,8 +255,8 @@ def test_edges_are_the_symmetric_matrix():
     dense = (directed + directed.T) / 2
     np.testing.assert_allclose(graph_product(edges, z), dense @ z, rtol=1e-5, atol=1e-5)
     costs = np.square(z[:, None] - centres).sum(-1)
-    sparse, energies = laplacian_assignments(costs, edges, weight=0.5, iterations=3)
-    expected, _ = laplacian_assignments(costs, dense, weight=0.5, iterations=3)
+    sparse, energies = solve_assignments(costs, edges, weight=0.5, iterations=3)
+    expected, _ = solve_assignments(costs, dense, weight=0.5, iterations=3)
     np.testing.assert_allclose(sparse, expected, atol=1e-5)
     assert np.isfinite(energies).all()
 
@@ -295,14 +298,15 @@ def test_clustering_finds_groups_and_is_blind_to_the_unit(kind):
     truth = rng.permutation(np.repeat(np.arange(K), 10))
     x = (5 * np.eye(K, D)[truth] + rng.normal(size=(len(truth), D))).astype(np.float32)
     options = {'neighbours': 3, 'prototypes': kind, **FEW}
-    found = laplacian_clustering(jax.random.key(0), x, K, **options)
+    solve = jax.jit(lambda x: laplacian_clustering(jax.random.key(0), x, K, **options))
+    found = solve(x)
     labels = np.asarray(found.assignments.argmax(1))
     pairs = set(zip(truth.tolist(), labels.tolist(), strict=True))
     assert len(pairs) == K, 'every group is a cluster'
-    larger = laplacian_clustering(jax.random.key(0), 64 * x, K, **options)
+    larger = solve(64 * x)
     np.testing.assert_allclose(larger.assignments, found.assignments, atol=1e-4)
     np.testing.assert_allclose(larger.energies[-1], found.energies[-1], rtol=1e-4)
-    same = laplacian_clustering(jax.random.key(0), np.ones((6, D), np.float32), 2, **options)
+    same = solve(np.ones_like(x))
     assert np.isfinite(same.assignments).all()
 
 

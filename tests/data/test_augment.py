@@ -14,6 +14,7 @@ from PIL import Image
 
 from jssl.data import augment
 
+QUICK = True
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 COLOUR = jnp.asarray(RNG.random((8, 12, 12, 3)), jnp.float32)
@@ -73,14 +74,6 @@ def test_laws(name):
     rows = np.asarray(compiled)
     assert any(not np.array_equal(row, rows[0]) for row in rows[1:]), 'rows differ'
     assert not np.array_equal(jitted(jax.random.key(5), ALIKE), compiled), 'keys differ'
-
-
-@pytest.fixture(autouse=True, scope='module')
-def quick_compiles():
-    before = jax.config.values['jax_disable_most_optimizations']
-    jax.config.update('jax_disable_most_optimizations', True)
-    yield
-    jax.config.update('jax_disable_most_optimizations', before)
 
 
 @pytest.mark.parametrize('name', [name for name in RANDOM if name != 'simclr'])

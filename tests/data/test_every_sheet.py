@@ -2,7 +2,6 @@
 
 import io
 
-import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -11,13 +10,7 @@ from PIL import Image
 from jssl import data, sets
 from jssl.data import sheets
 
-
-@pytest.fixture(autouse=True, scope='module')
-def quick_compilation():
-    """Drawing eight items is nearly all compilation: skip the costly half of the code generator."""
-    jax.config.update('jax_disable_most_optimizations', True)
-    yield
-    jax.config.update('jax_disable_most_optimizations', False)
+QUICK = True
 
 
 @pytest.mark.parametrize('name', [name for name in data.SETS if not data.missing(name)])

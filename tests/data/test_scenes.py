@@ -8,17 +8,10 @@ from sklearn.linear_model import LogisticRegression
 from jssl.data.generated import camera, march, scenes
 from jssl.errors import Refusal
 
+QUICK = True
 COUNT, SIZE, VIEWS = 12, 24, 2
 TINY = {'size': 8, 'shadows': False, 'classes': ('ball',), 'objects': (1, 1)}
 TRUTH = ('depth', 'normal', 'semantic', 'flow', 'amodal', 'order', 'birdseye', 'box3d', 'text')
-
-
-@pytest.fixture(autouse=True, scope='module')
-def quick_compilation():
-    """These tests are nearly all compilation: skip the costly half of the code generator."""
-    jax.config.update('jax_disable_most_optimizations', True)
-    yield
-    jax.config.update('jax_disable_most_optimizations', False)
 
 
 @pytest.fixture(scope='module')

@@ -10,19 +10,12 @@ from sklearn.metrics import roc_auc_score
 from jssl.data.generated import sprite_video
 from jssl.errors import Refusal
 
+QUICK = True
 # One program for all: knobs that are amounts compile nothing.
 CLIP = {'size': 24, 'frames': 8, 'scenes': 12, 'identities': 40}
 TWO = CLIP | {'sprites': 2, 'distractors': 1}
 EVENTFUL = TWO | {'occluder': 0.7, 'leave': 0.4, 'swap': 0.4, 'event': 0.5, 'noise': 0.0}
 EVENTFUL |= {'wander': 3.0, 'shake': 0.5}
-
-
-@pytest.fixture(autouse=True, scope='module')
-def quick_compilation():
-    """These tests are nearly all compilation: skip the costly half of the code generator."""
-    jax.config.update('jax_disable_most_optimizations', True)
-    yield
-    jax.config.update('jax_disable_most_optimizations', False)
 
 
 @pytest.fixture(scope='module')

@@ -7,7 +7,8 @@ import numpy as np
 
 from jssl import losses
 
-from .case import Case
+from .case import Case, normal
+from .pairs import cosine
 
 partial = functools.partial
 
@@ -112,6 +113,17 @@ def rmu(live, still):
     return out
 
 
+def squashed_error(live, _):
+    return [math.exp(m / (m + 1)) for m in live[0]]
+
+
+def representation_alignment(live, _):
+    kept, forgotten = ([1 - cosine(a, b) for a, b in zip(*live[i : i + 2], strict=True)]
+                       for i in (0, 2))  # fmt: skip
+    leaves = sum(math.exp(c / 20) for c in forgotten)
+    return [math.log(math.exp(c) / leaves) for c in kept]
+
+
 def log_probabilities(random, shape):
     return -random.uniform(1, 5, shape).astype(np.float32)
 
@@ -140,6 +152,11 @@ def represented(random, batch):
     return tuple(random.normal(size=shape).astype(np.float32) for shape in shapes)
 
 
+def errors(random, batch):
+    return (-log_probabilities(random, batch),)
+
+
+MOVED = normal(('B', 5), ('B', 5), (6, 5), (6, 5))
 FOUR, TWO = (0, 0, 0, 0), (0, 0)
 CASES = {
     'dpo': Case(partial(losses.dpo, beta=0.5), answers(4), FOUR),
@@ -157,6 +174,8 @@ CASES = {
     'npo': Case(partial(losses.npo, beta=0.5), answers(2), TWO),
     'simnpo': Case(partial(losses.simnpo, gamma=0.5), answers(1, 1), TWO),
     'rmu': Case(partial(losses.rmu, weight=3.0), represented, (0, 0, 0, None)),
+    'squashed_error': Case(losses.squashed_error, errors, (0,)),
+    'representation_alignment': Case(losses.representation_alignment, MOVED, (0, 0, None, None)),
 }
 ORACLES = {
     'dpo-conservative': partial(dpo, smoothing=0.2),
@@ -165,7 +184,7 @@ ORACLES = {
         for f in (
             dpo, robust_dpo, ipo, kto, simpo, orpo, cpo, slic, rrhf, gradient_ascent,
             gradient_difference, npo,
-            simnpo, rmu,
+            simnpo, rmu, squashed_error, representation_alignment,
         )
     },
 }  # fmt: skip

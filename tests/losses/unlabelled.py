@@ -133,12 +133,23 @@ def class_confusion(live, still):
 
 def batch_nuclear_norm(live, _):
     p = np.array([softmax(row) for row in live[0]])
-    return -sum(math.sqrt(max(0, v)) for v in np.linalg.eigvalsh(p @ p.T)) / len(p)
+    return -sum(math.sqrt(max(0, v)) for v in np.linalg.eigvalsh(p.T @ p)) / len(p)
 
 
 def mutual_information(live, _):
     p = np.array([softmax(row) for row in live[0]])
     return sum(entropy(row) for row in p) / len(p) - entropy(p.mean(0))
+
+
+def scan(live, _):
+    p, q = ([softmax(row) for row in side] for side in live)
+    agreement = [sum(a * b for a, b in zip(*rows, strict=True)) for rows in zip(p, q, strict=True)]
+    return -np.mean(np.log(agreement)) - 5 * entropy(np.mean(p, axis=0))
+
+
+def cafa(live, still):
+    others = [sum(row) - row[y] for row, y in zip(live[0], still[1], strict=True)]
+    return [math.log(row[y] / o) for row, y, o in zip(live[0], still[1], others, strict=True)]
 
 
 def gradient_reversal(live, still):
@@ -196,6 +207,11 @@ def half_labelled(random, batch):
     return logits, targets, unlabelled, guesses
 
 
+def distances(random, batch):
+    d = random.gamma(2.0, size=(batch, 5)).astype(np.float32)
+    return d, random.integers(0, 5, batch).astype(np.int32)
+
+
 ONE, BOTH = normal(('B', 5)), (0, 0)
 CASES = {
     'pi_model': Case(losses.pi_model, PAIR, BOTH),
@@ -216,6 +232,8 @@ CASES = {
     'class_confusion': Case(losses.class_confusion, ONE, (0,), rows=0),
     'batch_nuclear_norm': Case(losses.batch_nuclear_norm, ONE, (0,), rows=0),
     'mutual_information': Case(losses.mutual_information, ONE, (0,), rows=0),
+    'scan': Case(losses.scan, PAIR, BOTH, rows=0),
+    'cafa': Case(losses.cafa, distances, BOTH),
     'gradient_reversal': Case(half_reversed, ONE, (0,)),
     'conditional_features': Case(losses.conditional_features, PAIR, BOTH),
 }
@@ -226,8 +244,8 @@ ORACLES = {
         for f in (
             pi_model, mean_teacher, fixmatch, flexmatch_thresholds, freematch_thresholds,
             softmatch, uda, sharpen, pseudo_label, guess_labels, mixup, mixmatch, mmd, coral,
-            class_confusion, batch_nuclear_norm, mutual_information, gradient_reversal,
-            conditional_features,
+            class_confusion, batch_nuclear_norm, mutual_information, scan, cafa,
+            gradient_reversal, conditional_features,
         )
     },
 }  # fmt: skip

@@ -1,15 +1,8 @@
-"""Cheap parameters, and programs that compile quickly because they run once."""
+"""Cheap parameters, and modules applied."""
 
 import jax
 import numpy as np
 import pytest
-
-
-@pytest.fixture(autouse=True)
-def quick_compilation():
-    jax.config.update('jax_disable_most_optimizations', True)
-    yield
-    jax.config.update('jax_disable_most_optimizations', False)
 
 
 @pytest.fixture(scope='session')

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from jssl.models import vq
-from jssl.models.autoencoder import ConvDecoder, ConvEncoder, ShapedMLP, Tokeniser, codebook_motion
+from jssl.models.autoencoder import (
+    ConvDecoder,
+    ConvEncoder,
+    KLAutoencoder,
+    PatchDecoder,
+    PatchEncoder,
+    ShapedMLP,
+    Tokeniser,
+    codebook_motion,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -30,6 +39,8 @@ def test_the_published_encoder_and_decoder():
         (ConvEncoder((4, 6), 5, blocks=1), (8, 4, 2), (4, 2, 5)),
         (ConvDecoder((4, 6), 2, blocks=1), (4, 2, 5), (8, 4, 2)),
         (ShapedMLP((7,), (2, 2, 3)), (4, 4, 1), (2, 2, 3)),
+        (PatchEncoder(2, 8, 1, 2, 5), (4, 6, 1), (2, 3, 5)),
+        (PatchDecoder(2, 8, 1, 2, 3), (2, 3, 5), (4, 6, 3)),
     ],
     ids=lambda a: type(a).__name__ if not isinstance(a, tuple) else '',
 )
@@ -52,6 +63,21 @@ def test_shaped_mlp_is_the_perceptron_of_all_numbers(draw, run):
     p = variables['params']['mlp']['dense0']
     expected = (x.reshape(3, 10).astype(np.float64) @ p['kernel'] + p['bias']).reshape(3, 2, 2)
     np.testing.assert_allclose(run(module, variables, x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_kl_autoencoder_draws_around_its_mean(draw, run):
+    x, noise = RNG.normal(size=(2, 4, 4, 1)).astype('f'), RNG.normal(size=(2, 2, 2, 3)).astype('f')
+    module = KLAutoencoder(ShapedMLP((), (2, 2, 6)), ShapedMLP((), (4, 4, 1)))
+    variables = draw(module, x)
+    p = {part: variables['params'][part]['mlp']['dense0'] for part in ('encoder', 'decoder')}
+    dense = lambda part, x: x.reshape(2, -1) @ p[part]['kernel'] + p[part]['bias']
+    mean, log_variance = np.split(dense('encoder', x).reshape(2, 2, 2, 6), 2, axis=-1)
+    z = mean + np.exp(log_variance / 2) * noise
+    want = dense('decoder', z).reshape(x.shape), mean, log_variance
+    for found, value in zip(run(module, variables, x, noise), want, strict=True):
+        np.testing.assert_allclose(found, value, rtol=1e-4, atol=1e-5)
+    plain = run(module, variables, x)[0]
+    np.testing.assert_allclose(plain, dense('decoder', mean).reshape(x.shape), rtol=1e-4, atol=1e-5)
 
 
 def test_tokeniser_is_its_three_parts():

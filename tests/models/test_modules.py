@@ -60,6 +60,11 @@ TABLE = {
         tokens(3, 8),
         (8, 3, 8),
     ),
+    'post_norm': (
+        lambda **o: models.Transformer(8, 1, 2, gated=True, pre_norm=False, **o),
+        tokens(3, 8),
+        (8, 3, 8),
+    ),
     'vit': (
         lambda **o: models.ViT(4, 8, 1, 2, registers=1, pooling=None, **o),
         images(8),
@@ -75,6 +80,17 @@ TABLE = {
         images(4, 1),
         (8, 4, 4, 2),
     ),
+    'dit': (
+        lambda **o: models.DiT(2, 8, 1, 2, channels=6, classes=4, **o),
+        (*images(4), np.linspace(0, 999, 8), np.arange(8) % 5),
+        (8, 4, 4, 6),
+    ),
+    'synthesis': (
+        lambda **o: models.StyleSynthesis((4, 6), 2, 1, **o),
+        vectors(),
+        (8, 4, 4, 1),
+    ),
+    'trunk': (lambda **o: models.StyleTrunk((4, 6), 5, **o), images(4), (8, 5)),
     'projection': (lambda **o: models.ProjectionHead((5, 4), norm='layer', **o), vectors(), (8, 4)),
     'prediction': (lambda **o: models.PredictionHead(5, 4, norm='layer', **o), vectors(), (8, 4)),
     'prototypes': (lambda **o: models.Prototypes(7, **o), vectors(), (8, 7)),

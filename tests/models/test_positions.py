@@ -31,6 +31,9 @@ def test_tables_against_a_loop(grid):
     np.testing.assert_allclose(models.sincos_table(grid, width), want, atol=1e-6)
     turns = [[v / 50.0 ** (2 * i / share) for v in p for i in range(share // 2)] for p in points]
     np.testing.assert_allclose(models.rotary_angles(grid, width, base=50.0), turns, atol=1e-6)
+    if len(grid) == 1:
+        some = models.angles_at(np.array([[4, 0]]), width, base=50.0)
+        np.testing.assert_allclose(some[0], np.array(turns)[[4, 0]], atol=1e-6)
 
 
 @pytest.mark.parametrize(('grid', 'shift'), [((9,), 3), ((4, 5), 6)])

@@ -20,7 +20,7 @@ def test_shapes_taps_and_weights():
     (y, taps, weights), _ = jax.eval_shape(call, jax.random.key(0))
     assert y.shape == (2, 8, 12, 3)
     sizes = [(8, 12, 4), (4, 6, 8), (2, 3, 8), (4, 6, 8), (8, 12, 4)]
-    assert [t.shape[1:] for t in taps] == sizes
+    assert [t.shape[1:] for t in taps] == [size for size in sizes for _ in range(2)]
     assert [w.shape[-1] for w in weights] == [24, 24, 6, 6, 24, 24]
 
 

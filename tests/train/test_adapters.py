@@ -84,6 +84,57 @@ def test_merged_equals_a_branch_beside_every_layer(params, x):
         np.testing.assert_allclose(w, by_path(merged)[name], rtol=1e-5, atol=1e-6)
 
 
+def test_bottlenecks_are_mute_at_first_and_stand_behind_their_layers(params, x):
+    init = functools.partial(adapters.bottleneck_init, width=3)
+    low = jax.jit(init)(jax.random.key(0), params)
+    sizes = {name: v.shape for name, v in by_path(low).items()}
+    assert len(sizes) == 2 * 2 * 4
+    down = low['params']['block0']['attention']['out']['kernel']['down']
+    assert down['kernel'].shape == (D, 3)
+    assert low['params']['block0']['attention']['query']['kernel'] is None
+    drawn_low = drawn(low, seed=3, scale=0.5)
+
+    def slow(params):
+        """The first block from its own layers; the rest of the model is the plain one."""
+        block = params['params']['block0']
+        behind = lambda y, layer: (
+            y
+            + jax.nn.gelu(y @ layer['down']['kernel'] + layer['down']['bias'])
+            @ (layer['up']['kernel'])
+            + layer['up']['bias']
+        )
+        found = drawn_low['params']['block0']
+        one = lambda tree, z: models.Block(2, mlp_ratio=2.0).apply({'params': tree}, z)
+        no_mlp = {**block, 'mlp': jax.tree.map(jnp.zeros_like, block['mlp'])}
+        y = one(no_mlp, x) - x
+        h = x + behind(y, found['attention']['out']['kernel'])
+        no_attention = {**block, 'attention': jax.tree.map(jnp.zeros_like, block['attention'])}
+        y = one(no_attention, h) - h
+        return h + behind(y, found['mlp']['down']['kernel'])
+
+    @jax.jit
+    def found(low):
+        return adapters.bottleneck(MODEL.apply, low)(params, x, taps=True)
+
+    np.testing.assert_allclose(found(low)[0], APPLY(params, x), atol=1e-5)
+    with jax.numpy_rank_promotion('allow'):
+        want = jax.jit(slow)(params)
+    np.testing.assert_allclose(found(drawn_low)[1][0], want, atol=1e-4)
+    assert np.abs(found(drawn_low)[0] - APPLY(params, x)).max() > 0.1
+
+
+def test_a_prefix_is_a_tree_like_an_empty_cache(params, x):
+    prefix = optax.tree.random_like(jax.random.key(0), MODEL.empty_cache(1, 4))
+
+    @jax.jit
+    def loss(prefix):
+        return (MODEL.apply(params, x, prefix=prefix) ** 2 * x).sum()
+
+    for part in jax.tree.leaves(jax.jit(jax.grad(loss))(prefix)):
+        assert part.shape == (1, 4, 2, D // 2)
+        assert np.abs(part).min() > 0
+
+
 def test_layers_of_a_scanned_stack_merge_each_their_own():
     w, a, b = (drawn(jax.ShapeDtypeStruct(s, 'f')) for s in ((3, 4, 5), (3, 4, 2), (3, 2, 5)))
     merged = adapters.lora_merge({'w': w}, {'w': {'a': a, 'b': b}}, alpha=3.0)['w']
@@ -181,6 +232,10 @@ def test_tokens_are_inserted_and_without_effect_where_masked(params, x):
         (lambda p, x: adapters.lora_init(jax.random.key(0), p, paths=['absent']), "'absent'"),
         (lambda p, x: adapters.lora_init(jax.random.key(0), p, paths=['query']), 'query/bias has'),
         (lambda p, x: adapters.lora_init(jax.random.key(0), p, rank=0), 'rank must be'),
+        (
+            lambda p, x: adapters.bottleneck_init(jax.random.key(0), {'a': x, 'b': p}, paths=['a']),
+            r'a has shape \(3, 5, 8\)',
+        ),
         (lambda p, x: adapters.chosen(p, [r'kernel$', 'nothing']), "'nothing'"),
         (lambda p, x: adapters.insert_tokens(x, jnp.ones((2, D + 1))), r'tokens must be \[P, 8\]'),
         (lambda p, x: adapters.insert_tokens(x, jnp.ones((1, 2, D))), r'or \[3, P, 8\]'),

@@ -75,3 +75,40 @@ def test_pruned_weights_do_not_grow_back():
         removed = np.asarray(kept['kernel']) == 0
         assert np.all(np.asarray(layer['kernel'])[removed] == 0)
         assert np.all(np.asarray(layer['bias']) != 0)
+
+
+@pytest.mark.parametrize('together', [False, True])
+def test_every_round_removes_a_share_of_what_is_left(together):
+    p = params(widths=(6, 7, 5))
+    share = {'layer0': 0.3, 'layer1': 0.3 if together else 0.1}
+    shares = {name: {'kernel': share[name], 'bias': 0.0} for name in p}
+    mask = jax.tree.map(jnp.ones_like, p)
+    left = {name: set(np.ndindex(layer['kernel'].shape)) for name, layer in p.items()}
+    for _ in range(3):
+        mask = jax.jit(lambda m: pruning.prune_further(p, m, shares, together=together))(mask)
+        for group in [list(p)] if together else [[name] for name in p]:
+            size = lambda at: abs(float(p[at[0]]['kernel'][at[1]]))
+            ranked = sorted(((n, at) for n in group for at in left[n]), key=size)
+            for name, at in ranked[: round(share[group[0]] * len(ranked))]:
+                left[name].remove(at)
+        for name, layer in mask.items():
+            assert {*map(tuple, np.argwhere(np.asarray(layer['kernel'])))} == left[name]
+            assert layer['bias'].all()
+
+
+def test_layers_pruned_together_need_one_share():
+    p = params(widths=(3, 4, 2))
+    shares = {'layer0': {'kernel': 0.3, 'bias': 0.0}, 'layer1': {'kernel': 0.2, 'bias': 0.0}}
+    with pytest.raises(ValueError, match='one share'):
+        pruning.prune_further(p, jax.tree.map(jnp.ones_like, p), shares, together=True)
+
+
+def test_a_random_mask_is_as_dense_layer_by_layer():
+    p = params()
+    mask = pruning.magnitude_mask(p, 0.7)
+    drawn = pruning.shuffled_mask(jax.random.key(0), mask)
+    for name, layer in mask.items():
+        assert layer['kernel'].sum() == drawn[name]['kernel'].sum()
+        assert drawn[name]['bias'].all()
+    first = [m['layer0']['kernel'] for m in (mask, drawn)]
+    assert (first[0] != first[1]).any()

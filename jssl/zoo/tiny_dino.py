@@ -1,0 +1,157 @@
+"""A self-distilled ViT on drawn objects, with its patch features and attention maps.
+
+    t = EMA of s,   L = mean_(g, v != g) H(softmax((t(x_g) - c) / tau_t), softmax(s(x_v) / tau_s))
+
+g is a large crop, v any other; of its own large crops the student sees the share `keep` of the
+patches. `network` is a `ViT`: network.apply(variables, images) gives features [B, D] of images in
+[0, 1], of any size that `patch` divides; `models.patch_features`, `patch_keys` and
+`class_attention` give its maps: (network, variables, images) -> [B, h, w, D] or [B, heads, h, w].
+
+Good for objects against a backdrop, for matching patches between images. Bad at fine classes: it is
+three blocks deep and saw some thousand images.
+
+Emerging Properties in Self-Supervised Vision Transformers (Caron et al., 2021); keep: Masked
+Siamese Networks for Label-Efficient Learning (Assran et al., 2022).
+
+    jssl zoo tiny_dino
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jssl import data, evaluate, losses, models, train
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    data: str = 'shapes'  # a set of images; labels and masks are for `measure` alone
+    options: tuple = ()  # of `data.load`: (('background', 'texture'),)
+    patch: int = 4
+    width: int = 64
+    depth: int = 3
+    heads: int = 2
+    crops: tuple[int, int] = (24, 12)  # sides of large and small crops
+    counts: tuple[int, int] = (2, 4)  # of large and small crops
+    keep: float = 0.5  # share of a large crop's patches that the student sees
+    prototypes: int = 128  # K
+    temperature: float = 0.03  # tau_t; tau_s is 0.1
+    momentum: float = 0.99  # of the average, rising to 1
+    steps: int = 500
+    batch: int = 64
+    learning_rate: float = 1e-3  # peak
+    seed: int = 0
+
+
+NEEDS = {'knn': 0.3, 'focus': 1.5, 'focus_gain': 1.3}
+
+
+def network(recipe):
+    return models.ViT(recipe.patch, recipe.width, recipe.depth, recipe.heads)
+
+
+@functools.lru_cache
+def build(recipe):
+    vit = network(recipe)
+    head = models.DINOHead(recipe.prototypes, hidden=4 * recipe.width, bottleneck=recipe.width)
+    rate = train.schedules.warmup_cosine(
+        recipe.learning_rate, recipe.steps, warmup=recipe.steps // 10
+    )
+    optimiser = train.adamw(rate, clip=3.0)
+    crop = functools.partial(
+        data.augment.multi_crop,
+        sizes=recipe.crops,
+        counts=recipe.counts,
+        scales=((0.4, 1.0), (0.1, 0.4)),
+        augment=view,
+    )
+    large, views = recipe.counts[0], sum(recipe.counts)
+    pairs = [(g, v) for g in range(large) for v in range(views) if v != g]
+    g, v = (np.array(side) for side in zip(*pairs, strict=True))
+    patches = (recipe.crops[0] // recipe.patch) ** 2
+    channels = load(recipe, 'test')['image'].shape[3]
+
+    def init(key):
+        keys = jax.random.split(key)
+        images = jnp.zeros((1, recipe.crops[0], recipe.crops[0], channels))
+        params = {'vit': vit.init(keys[0], images)['params']}
+        params['head'] = head.init(keys[1], jnp.zeros((1, recipe.width)))['params']
+        return train.create(params, optimiser, average=True, extra=jnp.zeros(recipe.prototypes))
+
+    def scores(params, crops, keep=None):
+        """[B, n, H, W, 3] -> [B, n, K]"""
+        h = vit.apply({'params': params['vit']}, crops.reshape(-1, *crops.shape[2:]), keep=keep)
+        return head.apply({'params': params['head']}, h).reshape(*crops.shape[:2], -1)
+
+    def loss_fn(params, state, batch, key):
+        k_crop, k_keep = jax.random.split(key)
+        wide, narrow = crop(k_crop, data.augment.to_float(batch['image']))
+        teacher = scores(state.average, wide)
+        order = jax.random.uniform(k_keep, (wide.shape[0] * large, patches)).argsort(1)
+        keep = order[:, : round(recipe.keep * patches)]
+        student = jnp.concatenate([scores(params, wide, keep), scores(params, narrow)], axis=1)
+        flat = lambda scores: scores.reshape(-1, recipe.prototypes)
+        loss = losses.dino(
+            flat(student[:, v]),
+            flat(teacher[:, g]),
+            state.extra,
+            teacher_temperature=recipe.temperature,
+        )
+        return loss.mean(), {}, losses.dino_center(state.extra, flat(teacher))
+
+    momentum = train.schedules.cosine_momentum(recipe.momentum, recipe.steps)
+    return init, train.gradient_step(loss_fn, optimiser, ema=momentum)
+
+
+def view(key, images, *, size, scale):
+    """A crop, mirrored or not, its hues turned: colours are no clue to what is the same thing."""
+    k_crop, k_flip, k_colour = jax.random.split(key, 3)
+    x = data.augment.random_resized_crop(k_crop, images, size=size, scale=scale)
+    x = data.augment.flip(k_flip, x)
+    return data.augment.colour_jitter(k_colour, x, brightness=0.6, contrast=0.6, hue=0.5)
+
+
+def batches(recipe):
+    columns = load(recipe, 'train')
+    return data.batches(columns, recipe.batch, seed=recipe.seed, fields=['image'])
+
+
+def variables(recipe, state):
+    return {'params': state.average['vit']}
+
+
+def measure(recipe, variables):
+    """Neighbours of the class, and attention on objects beside an untrained ViT's, where known."""
+    seen, test = load(recipe, 'train'), load(recipe, 'test')
+    vit, found = network(recipe), {}
+    if test['label'].ndim == 1:
+        apply = jax.tree_util.Partial(vit.apply, variables)
+        h, test_h = (evaluate.features(apply, x['image'][:1000]) for x in (seen, test))
+        y, test_y = (x['label'][:1000] for x in (seen, test))
+        found['knn'] = evaluate.knn(h, y, test_h, test_y)
+    if 'mask' in test:
+        start = {'params': build(recipe)[0](jax.random.key(recipe.seed)).params['vit']}
+        attend = functools.partial(models.class_attention, vit)
+        trained, untrained = (focus_on_objects(attend, v, test) for v in (variables, start))
+        found |= {'focus': trained, 'focus_gain': trained / untrained}
+    return found
+
+
+def focus_on_objects(attend, variables, columns):
+    """How much denser attention is on objects than on the image, in the head that is best at it."""
+    masks = columns['mask'] > 0
+    masks = masks.any(1) if masks.ndim == 4 else masks
+    there = masks.any((1, 2))
+    attention = evaluate.features(jax.tree_util.Partial(attend, variables), columns['image'][there])
+    attention = attention / attention.sum((2, 3), keepdims=True)
+    by_head = jax.vmap(evaluate.attention_focus, (1, None))(attention, masks[there])
+    return float(by_head.mean(1).max())
+
+
+@functools.lru_cache
+def load(recipe, split):
+    """Columns of a split."""
+    return data.load(recipe.data, split, **dict(recipe.options))
