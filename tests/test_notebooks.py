@@ -3,13 +3,13 @@
 import json
 import pathlib
 
-import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from jssl import zoo
 
+QUICK = True
 FOLDER = pathlib.Path(__file__).parents[1] / 'experiments' / 'notebooks'
 # What stands in for the first cell of code, which names the sizes.
 SMALL = {
@@ -28,7 +28,6 @@ def cells(name):
 @pytest.fixture(scope='module')
 def run():
     plt.switch_backend('agg')
-    jax.config.update('jax_disable_most_optimizations', True)  # at these sizes, it is all compiling
 
     def names_of(name):
         sizes, *rest = (''.join(cell['source']) for cell in cells(name))
@@ -39,8 +38,7 @@ def run():
         plt.close('all')
         return names
 
-    yield names_of
-    jax.config.update('jax_disable_most_optimizations', False)
+    return names_of
 
 
 def sized(source):

@@ -14,6 +14,12 @@ from jssl.algorithms.diffusion import (
     guided,
     linear_schedule,
 )
+from jssl.algorithms.discriminant import (
+    Discriminant,
+    gaussian_discriminant,
+    linear_discriminant,
+    shrunk_precision,
+)
 from jssl.algorithms.gaussians import Gaussians, class_gaussians, mahalanobis
 from jssl.algorithms.gmm import GMM, gmm, gmm_log_prob, gmm_responsibilities
 from jssl.algorithms.kmeans import (
@@ -60,6 +66,7 @@ __all__ = [
     'GMM',
     'PCA',
     'ClusterSDP',
+    'Discriminant',
     'Gaussians',
     'KMeans',
     'LaplacianKModes',
@@ -81,6 +88,7 @@ __all__ = [
     'factor_domains',
     'first_supports',
     'follow_flow',
+    'gaussian_discriminant',
     'gmm',
     'gmm_log_prob',
     'gmm_responsibilities',
@@ -98,6 +106,7 @@ __all__ = [
     'laplacian_clustering',
     'laplacian_energy',
     'laplacian_kmodes',
+    'linear_discriminant',
     'linear_schedule',
     'mahalanobis',
     'match_costs',
@@ -116,6 +125,7 @@ __all__ = [
     'rectified_prototypes',
     'safe_damping',
     'sample_tokens',
+    'shrunk_precision',
     'sinkhorn',
     'sinkhorn_plan',
     'spectral_clustering',

@@ -68,7 +68,8 @@ def backbone(name: str) -> nn.Module:
         a transformer's positions are those of its weights.
 
     Returns:
-      A `ViT`, which gives its class token, a `ResNet`, or a `CLIP`; no classifier.
+      A `ViT`, which gives its class token, a `ResNet`, a `CLIP`, a `DiT`, or a model of language
+      or speech; no classifier.
 
     PyTorch Image Models (Wightman, 2019) and Transformers (Wolf et al., 2020), for the names.
     """

@@ -319,7 +319,7 @@ def test_gaussian_batches_are_regular():
 
 
 def test_a_large_margin_of_one_is_the_plain_softmax(pair):
-    labels = np.arange(8) % 3
+    labels = np.arange(8, dtype=np.int32) % 3
 
     def both(z, weights):
         plain = losses.cross_entropy(z @ weights.T, labels)
