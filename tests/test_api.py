@@ -30,7 +30,8 @@ SOURCES = sorted((ROOT / 'jssl').rglob('*.py'))
 def public(room):
     module = importlib.import_module(f'jssl.{room}')
     names = getattr(module, '__all__', None) or [n for n in dir(module) if n[0] != '_']
-    return [(name, getattr(module, name)) for name in names]
+    items = [(name, getattr(module, name)) for name in names]
+    return [(name, item) for name, item in items if not inspect.ismodule(item)]
 
 
 def functions(*rooms):

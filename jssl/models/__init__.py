@@ -23,7 +23,6 @@ from jssl.models.clip import TextEncoder as TextEncoder
 from jssl.models.clip import prompted as prompted
 from jssl.models.clip import zero_shot as zero_shot
 from jssl.models.conformer import Conformer as Conformer
-from jssl.models.conformer import ConformerBlock as ConformerBlock
 from jssl.models.conformer import Subsampling as Subsampling
 from jssl.models.convnet import ConvNet as ConvNet
 from jssl.models.convnet import Decoder as Decoder
@@ -40,7 +39,6 @@ from jssl.models.detection import Detections as Detections
 from jssl.models.discriminator import PatchDiscriminator as PatchDiscriminator
 from jssl.models.dit import CaptionDiT as CaptionDiT
 from jssl.models.dit import DiT as DiT
-from jssl.models.dit import DiTBlock as DiTBlock
 from jssl.models.gnn import GCN as GCN
 from jssl.models.gnn import cosine_graph as cosine_graph
 from jssl.models.gnn import propagation as propagation
