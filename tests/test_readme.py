@@ -7,7 +7,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def test_the_notebook_cell_trains(capsys):
-    (cell,) = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)
+    cell, _zoo = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)
     names = {}
     exec(compile(cell, 'README.md', 'exec'), names)
     assert names['history']['loss'][-1] < names['history']['loss'][0]

@@ -17,8 +17,9 @@ from jssl.models.autoencoder import PatchEncoder as PatchEncoder
 from jssl.models.autoencoder import ShapedMLP as ShapedMLP
 from jssl.models.autoencoder import Tokeniser as Tokeniser
 from jssl.models.clip import CLIP as CLIP
+from jssl.models.clip import AttentionPooled as AttentionPooled
+from jssl.models.clip import AveragedResNet as AveragedResNet
 from jssl.models.clip import Captioner as Captioner
-from jssl.models.clip import PooledResNet as PooledResNet
 from jssl.models.clip import TextEncoder as TextEncoder
 from jssl.models.clip import prompted as prompted
 from jssl.models.clip import zero_shot as zero_shot

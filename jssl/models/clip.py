@@ -73,40 +73,39 @@ class TextEncoder(nn.Module):
         return (h, seen) if taps else h
 
 
-class PooledResNet(nn.Module):
-    """CLIP's residual network: three convolutions first, averages for strides, attention last.
+class AveragedResNet(nn.Module):
+    """CLIP's residual network: three convolutions at first, and averages in place of strides.
 
-    h = sum_i a_i W_v x_i,   a = softmax_i((W_q mean_j x_j)' W_k x_i / sqrt(d)) of each head
+    Bottlenecks of width w have 4 w channels. Where others stride, these average 2 x 2 places before
+    the last convolution, and before the shortcut's.
 
-    over the places of the last map and their mean, which alone has no position. Bottlenecks of
-    width w have 4 w channels; where others stride, they average 2 x 2 places, before the last
-    convolution and before the shortcut's. W_o is CLIP's own projection.
-
-    Learning Transferable Visual Models From Natural Language Supervision (Radford et al., 2021),
-    section 2.4; Making Convolutional Networks Shift-Invariant Again (Zhang, 2019).
+    Bag of Tricks for Image Classification (He et al., 2019); Making Convolutional Networks
+    Shift-Invariant Again (Zhang, 2019).
     """
 
     stages: Sequence[int] = (3, 4, 6, 3)
     _: dataclasses.KW_ONLY
     width: int = 64  # of the first stage
-    heads: int = 32
-    norm: str = 'batch'
+    norm: str | None = 'batch'
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        """Maps images [B, H, W, C] to h [B, F], F = 4 width 2^(stages - 1)."""
+    def __call__(self, images: jax.Array, *, taps: bool = False, train: bool = False):
+        """Maps images [B, H, W, C] to [B, F], and with `taps` the list of the stages' maps too."""
         chex.assert_rank(images, 4)
 
         def unit(x, width, kernel, name, *, stride=1, relu=True):
-            x = convolve(x, width, kernel, stride=stride, dtype=self.dtype, name=name)
+            bias = self.norm is None
+            x = convolve(
+                x, width, kernel, stride=stride, use_bias=bias, dtype=self.dtype, name=name
+            )
             x = norm(self.norm, train, dtype=self.dtype, name=f'{name}_norm')(x)
             return nn.relu(x) if relu else x
 
         halved = lambda x: nn.avg_pool(x, (2, 2), (2, 2))
         x = unit(images, self.width // 2, 3, 'stem0', stride=2)
         x = unit(x, self.width // 2, 3, 'stem1')
-        x = halved(unit(x, self.width, 3, 'stem2'))
+        x, maps = halved(unit(x, self.width, 3, 'stem2')), []
         for i, count in enumerate(self.stages):
             for j in range(count):
                 name, width = f'stage{i}_block{j}', self.width * 2**i
@@ -116,12 +115,41 @@ class PooledResNet(nn.Module):
                 if not j:
                     x = unit(shrink(x), 4 * width, 1, f'{name}_shortcut', relu=False)
                 x = nn.relu(x + y)
-        return self._attend(x)
+            maps.append(x)
+        features = x.mean((1, 2))
+        return (features, maps) if taps else features
 
-    def _attend(self, x: jax.Array) -> jax.Array:
-        batch, rows, columns, width = x.shape
+
+class AttentionPooled(nn.Module):
+    """A convolutional backbone whose last map is pooled by attention from its mean.
+
+    h = sum_i a_i v_i,   v_i = W_v x_i,   a = softmax_i((W_q mean_j x_j)' W_k x_i / sqrt(d))
+
+    of each head, over the mean, which has no position, and all places. What CLIP calls the
+    pooling's output matrix is its projection here.
+
+    Learning Transferable Visual Models From Natural Language Supervision (Radford et al., 2021),
+    section 2.3; the values as features of places: Extract Free Dense Labels from CLIP (Zhou et al.,
+    2022).
+    """
+
+    trunk: nn.Module  # images -> (features, [maps]) with taps=True
+    heads: int
+    _: dataclasses.KW_ONLY
+    dtype: jnp.dtype = jnp.float32
+
+    prefix = 1  # tokens that are not places
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, taps: bool = False, train: bool = False):
+        """Maps images [B, H, W, C] to tokens [B, 1 + N, D], h and then the values of N places.
+
+        With `taps`, the list of the trunk's maps [B, h, w, F] follows.
+        """
+        _, maps = self.trunk(images, taps=True, train=train)
+        batch, rows, columns, width = maps[-1].shape
         table = LearnedPositions(width, dtype=self.dtype, name='positions')((rows, columns))
-        x = x.reshape(batch, -1, width)
+        x = maps[-1].reshape(batch, -1, width)
         mean = x.mean(1, keepdims=True)
         x = jnp.concatenate([mean, x + table[None]], axis=1)
 
@@ -130,7 +158,9 @@ class PooledResNet(nn.Module):
             return y.reshape(batch, -1, self.heads, width // self.heads)
 
         q, k, v = project(mean, 'query'), project(x, 'key'), project(x, 'value')
-        return jax.nn.dot_product_attention(q, k, v).reshape(batch, width)
+        h = jax.nn.dot_product_attention(q, k, v)
+        tokens = jnp.concatenate([h, v[:, 1:]], axis=1).reshape(batch, -1, width)
+        return (tokens, maps) if taps else tokens
 
 
 class CLIP(nn.Module):

@@ -31,17 +31,17 @@ from jssl.data import captions, shapes
 class Recipe:
     size: int = 32  # of an image, in pixels
     count: int = 12000  # images
+    background: str = 'photo'  # or 'texture', 'plain'
     sentences: int = 4  # about each image
-    patch: int = 8
-    width: int = 96  # of the image tower
-    depth: int = 3
+    widths: tuple[int, ...] = (32, 64, 128)  # of the image tower's convolutions
+    strides: tuple[int, ...] = (2, 2, 1)
+    heads: int = 4  # of the attention that pools
     text_width: int = 64
     text_depth: int = 2
     joint: int = 64  # of the space that they share
     steps: int = 700
     batch: int = 128
     learning_rate: float = 2e-3  # peak
-    weight_decay: float = 0.1
     seed: int = 0
 
 
@@ -52,12 +52,8 @@ PROMPT = 8  # places of a sentence beyond those in training, for learned prompts
 
 
 def network(recipe):
-    image = models.ViT(
-        *(recipe.patch, recipe.width, recipe.depth, recipe.width // 32),
-        positions='learned',
-        stem_norm=True,
-        pooling=None,
-    )
+    trunk = models.ConvNet(recipe.widths, strides=recipe.strides)
+    image = models.AttentionPooled(trunk, recipe.heads)
     sizes = recipe.text_width, recipe.text_depth, recipe.text_width // 32
     text = models.Transformer(*sizes, causal=True)
     text = models.TextEncoder(len(captions.WORDS), captions.LENGTH + PROMPT, text)
@@ -70,7 +66,7 @@ def build(recipe):
     rate = train.schedules.warmup_cosine(
         recipe.learning_rate, recipe.steps, warmup=recipe.steps // 10
     )
-    optimiser = train.adamw(rate, weight_decay=recipe.weight_decay, b2=0.98, clip=1.0)
+    optimiser = train.adamw(rate, weight_decay=0.1, b2=0.98, clip=1.0)
 
     def init(key):
         images = np.zeros((1, recipe.size, recipe.size, 3), 'f')
@@ -143,7 +139,8 @@ def measure(recipe, variables):
 
 def draw(recipe, split, count, **options):
     """Columns of `shapes.dataset` that `captions` can describe."""
-    return shapes.dataset(split, count=count, size=recipe.size, **captions.KNOBS | options)
+    knobs = {'size': recipe.size, 'background': recipe.background, 'clutter': 0}
+    return shapes.dataset(split, count=count, **captions.KNOBS | knobs | options)
 
 
 def held_out(known):

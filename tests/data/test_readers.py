@@ -328,8 +328,9 @@ def test_the_next_stands_for_what_is_broken_in_every_column(photos, warnings):
 def test_a_run_is_told_what_it_skipped(photos, warnings):
     with data.records.default_on_error('skip') as lines:
         data.columns(data.rows(data.load(photos, 'train'), slice(0, 6)))
-        assert data.records.skipped() == sorted(lines)
-    assert ['record 2 ' in lines[0], 'record 3 ' in lines[1], len(lines)] == [True, True, 2]
+        found = data.records.skipped()
+    assert found == sorted(lines)
+    assert [line[:9] for line in found] == ['record 2 ', 'record 3 ']
     assert data.records.skipped() == []
 
 

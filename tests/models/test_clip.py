@@ -108,23 +108,23 @@ def test_shapes_are_checked():
 
 
 def test_pooled_resnet_against_loops(draw, run):
-    module = models.PooledResNet((1, 1), width=4, heads=2, norm=None)
+    module = models.AttentionPooled(models.AveragedResNet((1, 1), width=4, norm=None), 2)
     images = RNG.normal(size=(2, 16, 16, 3)).astype('f')
     params = jax.tree.map(np.float64, draw(module, images)['params'])
-    h = run(module, {'params': params}, images)
+    tokens, maps = run(module, {'params': params}, images, taps=True)
     relu = lambda x: np.maximum(x, 0)
     halved = lambda x: x.reshape(2, x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1).mean((2, 4))
 
     def convolved(x, name, stride=1):
-        kernel = params[name]['kernel']
+        kernel, bias = (params['trunk'][name][part] for part in ('kernel', 'bias'))
         if kernel.ndim == 2:
-            return x @ kernel
+            return x @ kernel + bias
         x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         rows, columns = ((n - 2 + stride - 1) // stride for n in x.shape[1:3])
         out = np.zeros((2, rows, columns, kernel.shape[3]))
         for i, j in np.ndindex(rows, columns):
             window = x[:, i * stride : i * stride + 3, j * stride : j * stride + 3]
-            out[:, i, j] = np.tensordot(window, kernel, 3)
+            out[:, i, j] = np.tensordot(window, kernel, 3) + bias
         return out
 
     x = relu(convolved(images, 'stem0', 2))
@@ -134,6 +134,8 @@ def test_pooled_resnet_against_loops(draw, run):
         y = relu(convolved(relu(convolved(x, block + 'conv0')), block + 'conv1'))
         y = convolved(shrink(y), block + 'conv2')
         x = relu(y + convolved(shrink(x), block + 'shortcut'))
+    assert [each.shape for each in maps] == [(2, 4, 4, 16), (2, 2, 2, 32)]
+    np.testing.assert_allclose(maps[1], x, rtol=1e-4, atol=1e-4)
     places = x.reshape(2, -1, 32)
     mean = places.mean(1, keepdims=True)
     places = np.concatenate([mean, places + params['positions']['table'].reshape(1, -1, 32)], 1)
@@ -142,7 +144,9 @@ def test_pooled_resnet_against_loops(draw, run):
         part = slice(16 * head, 16 * head + 16)
         q, k, v = dense('query', mean[b, 0]), dense('key', places[b]), dense('value', places[b])
         a = np.exp(k[:, part] @ q[part] / 4)
-        np.testing.assert_allclose(h[b, part], a @ v[:, part] / a.sum(), rtol=1e-4, atol=1e-4)
+        close = {'rtol': 1e-4, 'atol': 1e-4}
+        np.testing.assert_allclose(tokens[b, 0, part], a @ v[:, part] / a.sum(), **close)
+        np.testing.assert_allclose(tokens[b, 1:, part], v[1:, part], **close)
 
 
 def test_a_captioner_sees_the_image_and_what_was_said(draw, run):

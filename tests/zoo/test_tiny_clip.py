@@ -14,7 +14,8 @@ from jssl.zoo import tiny_clip
 
 RECIPE = dataclasses.replace(
     tiny_clip.Recipe(),
-    **{'size': 16, 'count': 200, 'width': 32, 'depth': 1, 'text_width': 32, 'text_depth': 1},
+    **{'size': 16, 'count': 200, 'widths': (4, 8), 'strides': (2, 2), 'heads': 2},
+    **{'text_width': 32, 'text_depth': 1},
     **{'sentences': 2, 'joint': 16, 'steps': 3, 'batch': 16},
 )
 ONE = train.make_mesh('data:1', jax.devices()[:1])
@@ -22,7 +23,7 @@ ONE = train.make_mesh('data:1', jax.devices()[:1])
 
 @pytest.fixture(autouse=True)
 def noise_for_drawings(monkeypatch):
-    def dataset(split, *, count, size, class_ids, scale):
+    def dataset(split, *, count, size, class_ids, scale, **others):
         rng = np.random.default_rng(len(split))
         return {
             'image': rng.integers(0, 256, (count, size, size, 3), np.uint8),
@@ -95,5 +96,5 @@ def test_encoders_and_prompts():
     learned, spoken, (image, taps), patches = all_of(trained())
     np.testing.assert_allclose(learned, spoken, atol=1e-5)
     assert image.shape == (2, RECIPE.joint)
-    assert [tap.shape for tap in taps] == [(2, 5, RECIPE.width)]
-    assert patches.shape == (2, 4, RECIPE.joint)
+    assert [tap.shape for tap in taps] == [(2, 8, 8, 4), (2, 4, 4, 8)]
+    assert patches.shape == (2, 16, RECIPE.joint)

@@ -25,7 +25,7 @@ def trained():
 
 def test_frames_are_those_of_the_phones():
     drawn = utterances.dataset('train', count=2)
-    x = np.asarray(tiny_speech.frames(RECIPE, drawn['wave']))
+    x = np.asarray(tiny_speech.frames(drawn['wave']))
     assert x.shape == (2, 75, 80)
     loud = x.mean(-1)
     for row, length in zip(loud, drawn['length'], strict=True):
@@ -47,7 +47,7 @@ def test_the_second_round_learns_the_units_of_the_first(trained, monkeypatch):
 
     def get(name, **fields):
         asked.append((name, tiny_speech.Recipe(**fields)))
-        return recipes.Model(name, RECIPE, tiny_speech.network(RECIPE), trained, {})
+        return recipes.Model(name, RECIPE, tiny_speech.network(RECIPE), trained, {}, 0, 0.0)
 
     monkeypatch.setattr(recipes, 'get', get)
     stream = tiny_speech.batches(dataclasses.replace(RECIPE, round=2))
