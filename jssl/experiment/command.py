@@ -154,15 +154,20 @@ def _probe(weights, model, data, size, pixels):
             raise Refusal(f'probe needs --{flag}=; see jssl --help')
     from jax.tree_util import Partial
 
-    from jssl import evaluate, zoo
+    from jssl import evaluate, models, zoo
     from jssl.data import load
     from jssl.train import runtime
 
     runtime.configure(devices=1)
     if pixels not in zoo.PIXELS:
         raise Refusal(f'--pixels={pixels} is not known{nearest(pixels, zoo.PIXELS)}')
+    method = {models.ViT: '__call__', models.ResNet: '__call__', models.CLIP: 'encode_image'}.get(
+        type(zoo.backbone(model))
+    )
+    if not method:
+        raise Refusal(f'--model={model} makes no features of images: probe a ViT, ResNet or CLIP')
     module, variables = zoo.load(model, weights)
-    patch = getattr(module, 'patch', 1)
+    patch = getattr(getattr(module, 'image', module), 'patch', 1)
     if not size.isdecimal() or int(size) < 1 or int(size) % patch:
         raise Refusal(f'--size={size} is not a number of pixels that is a multiple of {patch}')
     size = int(size)
@@ -175,7 +180,8 @@ def _probe(weights, model, data, size, pixels):
         raise Refusal(f'--data={data} has no images with labels')
 
     def encode(variables, images):
-        return module.apply(variables, zoo.prepare(images, size=size, pixels=pixels))
+        images = zoo.prepare(images, size=size, pixels=pixels)
+        return module.apply(variables, images, method=method)
 
     h, g = (evaluate.features(Partial(encode, variables), p['image'], batch=64) for p in parts)
     split = h, parts[0]['label'], g, parts[1]['label']

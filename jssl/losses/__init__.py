@@ -191,6 +191,7 @@ from jssl.losses.similarity import (
     lp_distance_matrix,
     normalise,
     signal_to_noise_matrix,
+    squared_distance_matrix,
 )
 from jssl.losses.sketches import (
     lejepa,
@@ -219,6 +220,7 @@ from jssl.losses.unlearning import (
     simnpo,
     squashed_error,
 )
+from jssl.losses.vision_language import silc
 
 __all__ = [
     'alignment',
@@ -367,6 +369,7 @@ __all__ = [
     'signal_to_noise',
     'signal_to_noise_matrix',
     'sigreg',
+    'silc',
     'simnpo',
     'simpo',
     'slic',
@@ -380,6 +383,7 @@ __all__ = [
     'sorting_network',
     'spectral_contrastive',
     'sphereface',
+    'squared_distance_matrix',
     'squashed_error',
     'sub_center_arcface',
     'sup_con',

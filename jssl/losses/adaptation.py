@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jssl.losses.arrays import check_axes, widen
 from jssl.losses.classification import entropy
-from jssl.losses.similarity import distance_matrix
+from jssl.losses.similarity import squared_distance_matrix
 from jssl.losses.tiles import by_rows
 
 
@@ -43,7 +43,7 @@ def mmd(
     sign = jnp.concatenate([jnp.full(n, 1 / n), jnp.full(m, -1 / m)]).astype(both.dtype)
 
     def of_rows(rows):
-        square = jnp.square(distance_matrix(rows, both))
+        square = squared_distance_matrix(rows, both)
         return sum(jnp.exp(-square / (w * unit)) for w in widths) @ sign / len(widths)
 
     return sign @ by_rows(of_rows, (both,), chunk)

@@ -9,7 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from jssl.losses.arrays import check_axes, masked_mean, widen
-from jssl.losses.similarity import cosine_matrix, distance_matrix, normalise
+from jssl.losses.similarity import (
+    cosine_matrix,
+    distance_matrix,
+    normalise,
+    squared_distance_matrix,
+)
 from jssl.losses.tiles import by_rows
 
 
@@ -47,7 +52,7 @@ def centroid_triplet(
 
     def of_rows(rows, own, near, companions):
         negative = own[:, None] != labels[None, :]
-        far = jnp.square(distance_matrix(rows, means[:, 0]))
+        far = squared_distance_matrix(rows, means[:, 0])
         # A class has as many columns as rows: together they count once.
         share = negative.astype(z.dtype) / count.astype(z.dtype)[None, :]
         cost = (share * jax.nn.relu(near[:, None] - far + margin)).sum(1)

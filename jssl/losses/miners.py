@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from jssl.losses.arrays import check_axes
 from jssl.losses.pairs import pair_masks
-from jssl.losses.similarity import distance_matrix, normalise
+from jssl.losses.similarity import distance_matrix, normalise, squared_distance_matrix
 
 STRATEGIES = 'easy', 'hard', 'semihard', 'all'
 
@@ -80,7 +80,7 @@ def angular(z: jax.Array, labels: jax.Array, *, angle: float = 20.0) -> jax.Arra
     """
     check_axes(labels=(labels, 'B'), z=(z, 'B D'))
     u = normalise(z)
-    square = jnp.square(distance_matrix(u, u))
+    square = squared_distance_matrix(u, u)
     pair = square[:, :, None]
     # Of the triangle's median, which takes no array of B B D middles.
     middle = (square[:, None, :] + square[None, :, :]) / 2 - pair / 4

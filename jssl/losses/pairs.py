@@ -11,7 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from jssl.losses.arrays import check_axes, masked_mean, widen
-from jssl.losses.similarity import cosine_matrix, cosine_similarity, distance_matrix, normalise
+from jssl.losses.similarity import (
+    cosine_matrix,
+    cosine_similarity,
+    distance_matrix,
+    normalise,
+    squared_distance_matrix,
+)
 from jssl.losses.tiles import by_rows
 
 NEVER = -1e30  # a logit that takes no part: -inf would become a NaN in an empty row's gradient
@@ -385,12 +391,12 @@ def nca(
     Reference: Neighbourhood Components Analysis (Goldberger et al., 2004).
     """
 
-    def cost(d, positive, negative):
-        logits = -scale * jnp.square(d)
+    def cost(nearness, positive, negative):
+        logits = scale * nearness
         surprise = _log_sum(logits, positive | negative) - _log_sum(logits, positive)
         return jnp.where(positive.any(1), surprise, 0.0)
 
-    return _each_row(cost, distance_matrix, z, labels, chunk)
+    return _each_row(cost, _nearness, z, labels, chunk)
 
 
 def signal_to_noise(
@@ -424,7 +430,7 @@ def signal_to_noise(
 
     def ratio(a, b):
         signal = jnp.maximum(jnp.square(a).mean(1), 1e-12)
-        return jnp.square(distance_matrix(a, b)) / (a.shape[1] * signal[:, None])
+        return squared_distance_matrix(a, b) / (a.shape[1] * signal[:, None])
 
     def cost(d, positive, negative):
         near = masked_mean(jax.nn.relu(d - positive_margin), positive)
@@ -683,6 +689,15 @@ def _against_others(logits, arrays, chunk):
 
 def _length(a, b):
     return _root(jnp.square(widen(a) - widen(b)).sum(1))
+
+
+def _nearness(a, b):
+    """-|a_i - b_j|^2 [N, M], but for a constant of each row, which a softmax does not see."""
+    a, b = widen(a), widen(b)
+    a, b = (
+        x - jax.lax.stop_gradient(b.mean(0, keepdims=True)) for x in (a, b)
+    )  # nothing large cancels
+    return 2 * _products(a, b) - jnp.square(b).sum(1)[None, :]
 
 
 def _products(a, b):

@@ -3,6 +3,8 @@
 Most are batch scalars: statistics of the whole batch, without a value for each row.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -31,10 +33,7 @@ def barlow_twins(
     2021).
     """
     check_axes(z1=(z1, 'B D'), z2=(z2, 'B D'))
-    zn1, zn2 = (
-        jax.nn.standardize(widen(z), axis=0, epsilon=epsilon, algorithm='stable') for z in (z1, z2)
-    )
-    c = zn1.T @ zn2 / z1.shape[0]
+    c = _correlations(epsilon, widen(z1), widen(z2))
     diagonal = jnp.diagonal(c)
     return jnp.sum(jnp.square(1 - diagonal)) + lambda_ * _off_diagonal_square(c)
 
@@ -78,6 +77,30 @@ def vicreg(
         loss += variance * jnp.mean(jax.nn.relu(1 - deviation))
         loss += covariance * _off_diagonal_square(c) / z.shape[1]
     return loss
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _correlations(epsilon, z1, z2):
+    """Of the columns of two arrays [D, D]; the slope takes no sums over rows but one product."""
+    return _correlated(epsilon, z1, z2)[0]
+
+
+def _correlated(epsilon, z1, z2):
+    centred = [z - z.mean(0, keepdims=True) for z in (z1, z2)]
+    inverse = [jax.lax.rsqrt(jnp.square(z).mean(0) + epsilon) for z in centred]
+    scale = jnp.outer(*inverse) / z1.shape[0]
+    c = (centred[0].T @ centred[1]) * scale
+    return c, (centred, inverse, scale, c)
+
+
+def _correlation_slopes(epsilon, known, slope):
+    (z1, z2), inverse, scale, c = known
+    own = [(slope * c).sum(1 - i) * jnp.square(inverse[i]) / z1.shape[0] for i in (0, 1)]
+    towards1 = z2 @ (slope * scale).T - z1 * own[0][None, :]
+    return towards1, z1 @ (slope * scale) - z2 * own[1][None, :]
+
+
+_correlations.defvjp(_correlated, _correlation_slopes)
 
 
 def _off_diagonal_square(c):

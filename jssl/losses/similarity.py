@@ -5,6 +5,8 @@ import jax.numpy as jnp
 
 from jssl.losses.arrays import check_axes, widen
 
+_AT_ONCE = 16  # columns; measured: 8 and 32 are slower than none
+
 
 def normalise(x: jax.Array, *, axis: int = -1, epsilon: float = 1e-12) -> jax.Array:
     """Vectors scaled to unit length; a vector shorter than epsilon becomes zero.
@@ -73,9 +75,6 @@ def distance_matrix(a: jax.Array, b: jax.Array) -> jax.Array:
 
         d_ij = |a_i - b_j|_2
 
-    By differences, so that a distance is as exact when it is small; the gradient by products, so
-    that memory grows with N M and not N M D.
-
     Args:
         a: rows [N, D].
         b: rows [M, D].
@@ -85,8 +84,30 @@ def distance_matrix(a: jax.Array, b: jax.Array) -> jax.Array:
 
     Reference: FaceNet (Schroff et al., 2015).
     """
+    square = squared_distance_matrix(a, b)
+    lives = square > 0
+    return jnp.where(lives, jnp.sqrt(jnp.where(lives, square, 1.0)), 0.0)
+
+
+def squared_distance_matrix(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Squared Euclidean distances between all rows of two arrays.
+
+        d_ij = |a_i - b_j|_2^2
+
+    By differences, so that a distance is as exact when it is small; the gradient by products, so
+    that memory grows with N M and not N M D.
+
+    Args:
+        a: rows [N, D].
+        b: rows [M, D].
+
+    Returns:
+        Squared distances [N, M].
+
+    Reference: Neighbourhood Components Analysis (Goldberger et al., 2004).
+    """
     check_axes(a=(a, 'N D'), b=(b, 'M D'))
-    return _distances(widen(a), widen(b))
+    return _squares(widen(a), widen(b))
 
 
 def lp_distance_matrix(a: jax.Array, b: jax.Array, *, p: float = 2.0) -> jax.Array:
@@ -133,27 +154,33 @@ def signal_to_noise_matrix(a: jax.Array, b: jax.Array) -> jax.Array:
     """
     check_axes(a=(a, 'N D'), b=(b, 'M D'))
     a, b = (widen(x) - widen(x).mean(1, keepdims=True) for x in (a, b))
-    noise = jnp.square(distance_matrix(a, b))
+    noise = squared_distance_matrix(a, b)
     return noise / jnp.maximum(jnp.square(a).sum(1), 1e-12)[:, None]
 
 
 @jax.custom_jvp
-def _distances(a, b):
-    square = jnp.square(a[:, None, :] - b[None, :, :]).sum(-1)
-    lives = square > 0
-    return jnp.where(lives, jnp.sqrt(jnp.where(lives, square, 1.0)), 0.0)
+def _squares(a, b):
+    """Squared distances [N, M], a few columns at a time: sums along rows are not vectorised."""
+    columns = [
+        jnp.pad(x, ((0, 0), (0, -x.shape[1] % _AT_ONCE))).T.reshape(-1, _AT_ONCE, x.shape[0])
+        for x in (a, b)
+    ]
+
+    def add(square, some):
+        for x, y in zip(*some, strict=True):
+            square = square + jnp.square(x[:, None] - y[None, :])
+        return square, None
+
+    return jax.lax.scan(add, jnp.zeros((a.shape[0], b.shape[0]), a.dtype), columns)[0]
 
 
-@_distances.defjvp
+@_squares.defjvp
 def _slopes(rows, changes):
-    """(a_i - b_j).(da_i - db_j) / d_ij, term by term: the differences would take N M D memory."""
+    """2 (a_i - b_j).(da_i - db_j), term by term: the differences would take N M D memory."""
     a, b = (x - rows[1].mean(0, keepdims=True) for x in rows)
     da, db = changes
-    d = _distances(*rows)
-    lives = d > 0
-    inverse = jnp.where(lives, 1 / jnp.where(lives, d, 1.0), 0.0)
     own = (a * da).sum(1)[:, None] + (b * db).sum(1)[None, :]
-    return d, inverse * (own - _products(a, db) - _products(da, b))
+    return _squares(*rows), 2 * (own - _products(a, db) - _products(da, b))
 
 
 def _products(a, b):

@@ -73,9 +73,7 @@ class DiT(nn.Module):
         tokens = nn.Dense(self.width, kernel_init=init, dtype=self.dtype, name='embed')(
             patchify(x, self.patch)
         )
-        # columns have the first half of the channels, as in the weights that were published
-        table = jnp.roll(sincos_table(grid, self.width), self.width // 2, axis=1)
-        tokens = tokens + table.astype(self.dtype)[None]
+        tokens = tokens + self.positions(grid).astype(self.dtype)[None]
         maps, seen = [], []
         for i in range(self.depth):
             block = DiTBlock(
@@ -111,6 +109,11 @@ class DiT(nn.Module):
             embed = nn.Embed(self.classes + 1, self.width, embedding_init=init, name='label')
             c = c + embed(label).astype(self.dtype)
         return nn.silu(c)
+
+    def positions(self, grid: tuple[int, int]) -> jax.Array:
+        """What is added to the patches of a grid, in row-major order: [N, width]."""
+        # columns have the first half of the channels, as in the weights that were published
+        return jnp.roll(sincos_table(grid, self.width), self.width // 2, axis=1)
 
     def _check_call(self, label, context):
         if (label is None) != (self.classes is None):

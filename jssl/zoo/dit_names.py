@@ -1,6 +1,7 @@
 """What facebookresearch/DiT calls the arrays of a diffusion transformer, and the published sizes.
 
-Their table of positions, `pos_embed`, is no parameter: it is left aside, and not written.
+Their table of positions, `pos_embed`, is computed here: it is left aside, and written for codes of
+32 x 32, which are those of images of 256 x 256.
 """
 
 import jax
@@ -65,4 +66,7 @@ def dit(module: models.DiT) -> Family:
         number = jax.ShapeDtypeStruct((1,), jnp.int32)
         return codes, number, number
 
-    return Family(rows, inputs, 'pos_embed')
+    def fixed():
+        return {'pos_embed': np.asarray(module.positions((32 // side,) * 2))[None]}
+
+    return Family(rows, inputs, 'pos_embed', fixed=fixed)

@@ -36,6 +36,7 @@ class Family(NamedTuple):
     grid: str = ''  # their table of learned positions on a square grid, [..., N, D]
     token: str = ''  # their class token, which has the first of these positions: ours is the sum
     renamed: Callable[[str], str] = lambda name: name  # of a file, as `rows` has it
+    fixed: Callable[[], dict[str, np.ndarray]] = dict  # of theirs, what ours computes, as written
 
 
 def _kernel(x):  # [h, w, in, out] -> [out, in, h, w]; our 1 x 1 kernels are matrices

@@ -2,7 +2,8 @@
 
     header = {name: {'dtype': 'F32', 'shape': [2, 3], 'data_offsets': [0, 24]}, ...} in JSON
 
-Arrays are little-endian, in row-major order, one behind another without a gap.
+Arrays are little-endian, in row-major order, one behind another without a gap. What is too large
+for one file lies in several, beside an index: {'weight_map': {name: file, ...}} in JSON.
 """
 
 import json
@@ -26,8 +27,15 @@ CONVERT = (
 
 
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The arrays of a file, by name; their bytes are read when they are used."""
+    """The arrays of a file, of the files of an index (*.index.json), or of a folder that has one.
+
+    Returns: arrays by name; their bytes are read when they are used.
+    """
     path = pathlib.Path(path)
+    if path.is_dir():
+        path = _of_folder(path)
+    if path.name.endswith('.index.json'):
+        return _of_index(path)
     if path.suffix in ('.bin', '.ckpt', '.pkl', '.pt', '.pth'):
         files = f'{path} {path.with_suffix(".safetensors")}'
         raise Refusal(f'{path} is a pickle, which may run code; convert it: {CONVERT} {files}')
@@ -68,6 +76,37 @@ def write(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise Refusal(f'{path} cannot be written: {error.strerror}') from None
+
+
+def _of_folder(folder: pathlib.Path) -> pathlib.Path:
+    """The index or the one file of weights in a folder."""
+    for pattern in ('*.safetensors.index.json', '*.safetensors'):
+        found = sorted(folder.glob(pattern))
+        if len(found) == 1:
+            return found[0]
+        if found:
+            several = ', '.join(file.name for file in found[:3])
+            raise Refusal(f'{folder} has {len(found)} of {pattern}: name one of {several}')
+    raise Refusal(f'{folder} has no .safetensors file')
+
+
+def _of_index(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The arrays of all files that an index names, each where the index says."""
+    try:
+        places = json.loads(path.read_text(encoding='utf-8'))['weight_map']
+        files = sorted(set(places.values()))
+        if outside := [file for file in files if pathlib.Path(file).name != file]:
+            raise ValueError(f'{outside[0]!r} is not in its folder')
+    except OSError as error:
+        raise Refusal(f'{path} cannot be read: {error.strerror}') from None
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise Refusal(f'{path} is not an index of safetensors files: {error}') from None
+    parts = {file: read(path.parent / file) for file in files}
+    if lost := [name for name, file in places.items() if name not in parts[file]]:
+        raise Refusal(
+            f'{path.parent / places[lost[0]]} lacks {lost[0]!r}, which {path} says it has'
+        )
+    return {name: parts[file][name] for name, file in places.items()}
 
 
 def _arrays(header: dict[str, dict], data: np.ndarray) -> dict[str, np.ndarray]:

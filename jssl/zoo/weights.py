@@ -87,7 +87,8 @@ def load(name: str, path: str | os.PathLike) -> tuple[nn.Module, dict]:
 
     Args:
       name: as in `backbone`.
-      path: a .safetensors file; its arrays may be of any floating type.
+      path: a .safetensors file, an index of several (*.safetensors.index.json), or a folder that
+        has one of either; its arrays may be of any floating type.
 
     Returns:
       (module, variables): module.apply(variables, images) -> h [B, D], images float32 [B, H, W, 3]
@@ -140,7 +141,7 @@ def save(name: str, variables: dict, path: str | os.PathLike) -> None:
     grid = [path for theirs, path, _ in family.rows if theirs == family.grid]
     side = len(ours[grid[0]]) if grid and grid[0] in ours else 1
     _compare(ours, _blank(module, side), f'the variables are no {name}')
-    theirs = _theirs(family, ours)
+    theirs = _theirs(family, ours) | family.fixed()
     safetensors.write(path, {name: np.asarray(x, np.float32) for name, x in theirs.items()})
 
 

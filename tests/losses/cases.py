@@ -52,6 +52,8 @@ def ranked(random, batch):
 partial = functools.partial
 PAIR_AND_QUEUE = normal(('B', 5), ('B', 5), (7, 5))
 BOTH, QUEUED = (0, 0), (0, 0, None)
+CAPTIONED = normal(('B', 5), ('B', 5), ('B', 2, 4), ('B', 4), (4,))
+WITH_CENTER = (0, 0, 0, 0, None)
 MAPS = normal(('B', 2, 3), ('B', 2, 3))
 
 
@@ -69,6 +71,11 @@ def clip(image, text, logit_scale, chunk=None):
 
 def siglip(image, text, logit_scale, logit_bias, chunk=None):
     return losses.siglip(image, text, logit_scale=logit_scale, logit_bias=logit_bias, chunk=chunk)
+
+
+def silc(image, text, local, teacher, center, logit_bias=None, chunk=None):
+    crops, options = (local, teacher, center), {'weight': 0.5, 'chunk': chunk}
+    return losses.silc(image, text, *crops, logit_scale=3.0, logit_bias=logit_bias, **options)
 
 
 def info_nce_temperature(q, k, temperature):
@@ -110,6 +117,8 @@ CASES = {
     'sup_con': Case(losses.sup_con, labelled, BOTH, cosine=(0,)),
     'clip': Case(clip, normal(('B', 5), ('B', 5), ()), QUEUED, cosine=(0, 1)),
     'siglip': Case(siglip, normal(('B', 5), ('B', 5), (), ()), (0, 0, None, None), cosine=(0, 1)),
+    'silc': Case(silc, CAPTIONED, WITH_CENTER, cosine=(0, 1)),
+    'silc-bias': Case(partial(silc, logit_bias=-1.0), CAPTIONED, WITH_CENTER, cosine=(0, 1)),
     'enqueue': Case(losses.enqueue, normal((21, 5), ('B', 5)), (None, 0), rows=None),
     'barlow_twins': Case(losses.barlow_twins, PAIR, BOTH, rows=0),
     'vicreg': Case(losses.vicreg, PAIR, BOTH, rows=0),

@@ -53,6 +53,10 @@ def cosine_matrix(live, _):
     return [[cosine(a, b) for b in live[1]] for a in live[0]]
 
 
+def squared_distance_matrix(live, _):
+    return [[sum((x - y) ** 2) for y in live[1]] for x in live[0]]
+
+
 def distance_matrix(live, _):
     return [[distance(a, b) for b in live[1]] for a in live[0]]
 
@@ -295,6 +299,9 @@ CASES = {
     'pair_masks': Case(masked_sums, labelled, LABELLED),
     'cosine_matrix': Case(losses.cosine_matrix, normal(('B', 5), (7, 5)), (0, None), cosine=(0, 1)),
     'distance_matrix': Case(losses.distance_matrix, normal(('B', 5), (7, 5)), (0, None)),
+    'squared_distance_matrix': Case(
+        losses.squared_distance_matrix, normal(('B', 21), (7, 21)), (0, None)
+    ),
     'pair_contrastive': Case(partial(losses.pair_contrastive, margin=2.0), labelled, LABELLED),
     'triplet_margin': Case(losses.triplet_margin, TRIPLET, (0, 0, 0)),
     'triplet_margin-swap': Case(partial(losses.triplet_margin, swap=True), TRIPLET, (0, 0, 0)),
@@ -335,7 +342,8 @@ ORACLES = {
     **{
         f.__name__: f
         for f in (
-            pair_masks, cosine_matrix, distance_matrix, pair_contrastive, triplet_margin,
+            pair_masks, cosine_matrix, distance_matrix, squared_distance_matrix,
+            pair_contrastive, triplet_margin,
             batch_hard_triplet, multi_similarity, circle, lifted_structure,
             generalized_lifted_structure, n_pairs, angular, tuplet_margin, margin, nca,
             signal_to_noise, intra_pair_variance, ranked_list, threshold_consistent_margin,

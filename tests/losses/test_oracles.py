@@ -144,6 +144,18 @@ def siglip(live, _):
     return out
 
 
+def silc(live, still, *, bias=None):
+    matching = (
+        clip([*live[:2], 3.0], still) if bias is None else siglip([*live[:2], 3.0, bias], still)
+    )
+    out = []
+    for i, crops in enumerate(live[2]):
+        target = softmax((still[3][i] - still[4]) / 0.04)
+        parts = [cross_entropy(target, crop / 0.1) for crop in crops]
+        out.append(matching[i] + 0.5 * sum(parts) / len(parts))
+    return out
+
+
 def enqueue(live, _):
     queue, rows = [list(row) for row in live[0]], [list(row) for row in live[1]]
     for row in reversed(rows):  # the last of the batch is the first to enter
@@ -372,6 +384,8 @@ ORACLES = {
     'sup_con': sup_con,
     'clip': clip,
     'siglip': siglip,
+    'silc': silc,
+    'silc-bias': lambda live, still: silc(live, still, bias=-1.0),
     'enqueue': enqueue,
     'barlow_twins': barlow_twins,
     'vicreg': vicreg,

@@ -43,6 +43,11 @@ def published():
     return found | {'pos_embed': draw(1, 6, WIDTH)}
 
 
+def waves(value, width):
+    angles = [value * 10000 ** (-i / (width // 2)) for i in range(width // 2)]
+    return [*np.sin(angles), *np.cos(angles)]
+
+
 def forward(p, image, time, label):
     """One image [C, H, W] to [2 C, H, W], in float64."""
     p = {name: np.float64(x) for name, x in p.items()}
@@ -50,12 +55,8 @@ def forward(p, image, time, label):
     silu = lambda x: x / (1 + np.exp(-x))
     gelu = lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     norm = lambda x: (x - x.mean()) / np.sqrt(x.var() + 1e-6)
-    waves = lambda t, width: [t * 10000 ** (-i / (width // 2)) for i in range(width // 2)]
-
-    def position(value, width):
-        return [*np.sin(waves(value, width)), *np.cos(waves(value, width))]
-
-    sines = np.array([*np.cos(waves(time, 256)), *np.sin(waves(time, 256))])
+    sines = np.array(waves(time, 256))
+    sines = np.array([*sines[128:], *sines[:128]])  # of times, cosines come first
     c = linear('t_embedder.mlp.2', silu(linear('t_embedder.mlp.0', sines)))
     c = silu(c + p['y_embedder.embedding_table.weight'][label])
     channels, height, width = image.shape
@@ -65,7 +66,7 @@ def forward(p, image, time, label):
         cut = image[:, PATCH * i :, PATCH * j :][:, :PATCH, :PATCH]
         tokens.append(np.einsum('dcuv,cuv->d', p['x_embedder.proj.weight'], cut))
         # the column is encoded first
-        tokens[-1] += position(j, WIDTH // 2) + position(i, WIDTH // 2)
+        tokens[-1] += waves(j, WIDTH // 2) + waves(i, WIDTH // 2)
         tokens[-1] += p['x_embedder.proj.bias']
     for n in range(DEPTH):
         block = f'blocks.{n}'
@@ -110,7 +111,12 @@ def test_a_published_file_gives_the_papers_forward_pass(small, tmp_path):
 
     zoo.save(small, variables, tmp_path / 'ours.safetensors')
     again = safetensors.read(tmp_path / 'ours.safetensors')
-    assert set(again) == set(arrays) - {'pos_embed'}
+    assert set(again) == set(arrays)
+    table = again.pop('pos_embed')
+    assert table.shape == (1, 256, WIDTH)
+    row, column = 3, 5
+    expected = [*waves(column, WIDTH // 2), *waves(row, WIDTH // 2)]
+    np.testing.assert_allclose(table[0, 16 * row + column], expected, atol=1e-6)
     for name, x in again.items():
         np.testing.assert_array_equal(x, arrays[name])
 

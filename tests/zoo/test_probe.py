@@ -40,11 +40,26 @@ def test_probe_prints_both_scores(file, capsys):
     assert 0.3 < float(linear.split()[1]) < 1
 
 
+def test_the_tower_of_images_is_probed(tmp_path, file, monkeypatch, capsys):
+    image = models.ViT(4, 8, 1, 2, pooling=None, stem_norm=True, **weights._VIT)
+    text = models.TextEncoder(7, 3, models.Transformer(8, 1, 2, causal=True))
+    both = models.CLIP(image, text, 6)
+    monkeypatch.setattr(weights, 'BACKBONES', weights.BACKBONES | {'small_clip': both})
+    arguments = np.zeros((1, 8, 8, 3), 'f'), np.zeros((1, 3), 'i')
+    shapes = jax.eval_shape(both.init, jax.random.key(0), *arguments)
+    variables = jax.tree.map(lambda x: RNG.normal(size=x.shape).astype('f'), shapes)
+    zoo.save('small_clip', variables, tmp_path / 'both.safetensors')
+    flags = [f'--weights={tmp_path / "both.safetensors"}', '--model=small_clip', '--data=digits']
+    command.main(['probe', *flags, '--size=8', '--pixels=half'])
+    assert capsys.readouterr().out.startswith('small_clip at 8 x 8 pixels: 6 features')
+
+
 @pytest.mark.parametrize(
     ('flags', 'reason'),
     [
         ({'weights': ''}, 'probe needs --weights=; see jssl --help'),
         ({'model': 'vit_smal_patch16'}, "no backbone is called 'vit_smal_patch16'; the nearest is"),
+        ({'model': 'DiT-S/2'}, '--model=DiT-S/2 makes no features of images: probe a ViT,'),
         ({'model': 'resnet18'}, 'is no resnet18: lacks conv1.weight'),
         ({'weights': 'w.pth'}, 'w.pth is a pickle, which may run code; convert it: python -c'),
         ({'weights': 'none.safetensors'}, 'none.safetensors cannot be read'),

@@ -1,6 +1,7 @@
 """The file format, against bytes written down by hand; damaged files, files of other kinds."""
 
 import json
+import re
 import struct
 
 import ml_dtypes
@@ -111,7 +112,57 @@ def test_a_pickle_is_never_opened(suffix, tmp_path):
 def test_files_that_cannot_be(tmp_path):
     with pytest.raises(Refusal, match='safetensors cannot be read: No such file'):
         safetensors.read(tmp_path / 'none.safetensors')
-    with pytest.raises(Refusal, match='cannot be read: Is a directory'):
-        safetensors.read(tmp_path)
     with pytest.raises(Refusal, match='cannot be written: No such file'):
         safetensors.write(tmp_path / 'none' / 'a.safetensors', {'a': np.zeros(2, 'f')})
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """A folder with two arrays in two files, and its index."""
+    arrays = {'a': np.arange(3, dtype='f'), 'b': np.ones((2, 2), 'f')}
+    for i, name in enumerate(arrays):
+        safetensors.write(tmp_path / f'model-{i}.safetensors', {name: arrays[name]})
+    index = tmp_path / 'model.safetensors.index.json'
+    index.write_text(
+        json.dumps({'weight_map': {'b': 'model-1.safetensors', 'a': 'model-0.safetensors'}})
+    )
+    return tmp_path, index, arrays
+
+
+def test_several_files_by_their_index(shards):
+    folder, index, arrays = shards
+    for path in (folder, index):
+        found = safetensors.read(path)
+        assert found.keys() == arrays.keys()
+        for name, x in arrays.items():
+            np.testing.assert_array_equal(found[name], x)
+
+
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        (
+            '{"weight_map": {"a": "../model-0.safetensors"}}',
+            "model-0.safetensors' is not in its folder",
+        ),
+        ('{"weight_map": {"c": "model-0.safetensors"}}', "lacks 'c', which"),
+        ('{"weight_map": {"a": "model-7.safetensors"}}', 'model-7.safetensors cannot be read'),
+        ('{"weight_map": {"a": "model-0.bin"}}', 'model-0.bin is a pickle'),
+        ('{"weight_map": ["a"]}', 'is not an index of safetensors files'),
+        ('{"a": 1}', "is not an index of safetensors files: 'weight_map'"),
+        ('{', 'is not an index of safetensors files'),
+    ],
+)
+def test_a_wrong_index_is_refused(text, reason, shards):
+    shards[1].write_text(text)
+    with pytest.raises(Refusal, match=re.escape(reason)):
+        safetensors.read(shards[1])
+
+
+def test_a_folder_without_one_model_is_refused(shards, tmp_path):
+    shards[1].unlink()
+    with pytest.raises(Refusal, match=r'has 2 of \*.safetensors: name one of model-0'):
+        safetensors.read(tmp_path)
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(Refusal, match=r'has no \.safetensors file'):
+        safetensors.read(tmp_path / 'empty')
