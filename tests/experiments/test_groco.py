@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.contrastive import _groco as groco
+from experiments.contrastive import groco
 from jssl import losses
 
 CONFIG = replace(groco.SMOKE, counts=(2, 3), negatives=3)
