@@ -15,6 +15,10 @@ class Discriminant(NamedTuple):
     weights: jax.Array  # [D, K]
     bias: jax.Array  # [K]
 
+    def logits(self, h: jax.Array) -> jax.Array:
+        """Scores [B, K] of features [B, D]."""
+        return jnp.matmul(h, self.weights, precision='highest') + self.bias[None, :]
+
 
 def shrunk_precision(centred: jax.Array) -> jax.Array:
     """The inverse of a covariance, shrunk so that it exists for any number of rows.

@@ -118,19 +118,22 @@ class MaskedLM(nn.Module):
     h = transformer(norm(embed(x) + positions + segments)),
     p(x_t | x) = softmax(embed norm(activation(W h_t)) + b)
 
-    BERT: Pre-training of Deep Bidirectional Transformers (Devlin et al., 2019).
+    BERT: Pre-training of Deep Bidirectional Transformers (Devlin et al., 2019); rotary positions:
+    Smarter, Better, Faster, Longer (Warner et al., 2024).
     """
 
     vocabulary: int
     transformer: Transformer
     _: dataclasses.KW_ONLY
-    length: int = 512  # rows of the table of positions
+    length: int = 512  # rows of the table of positions; 0 is rotary positions instead
+    base: float = 10000.0  # of rotary positions
     segments: int = 0  # kinds of parts that a text may have
 
     def setup(self):
         inner = self.transformer
         self.embed = _embed(self.vocabulary, inner)
-        self.positions = _embed(self.length, inner)
+        if self.length:
+            self.positions = _embed(self.length, inner)
         if self.segments:
             self.segment = _embed(self.segments, inner)
         self.embed_norm = inner.norm(epsilon=inner.epsilon, dtype=inner.dtype)
@@ -177,13 +180,16 @@ class MaskedLM(nn.Module):
         Returns:
           [B, T, D], followed by taps and weights as in `Transformer`.
         """
-        x = self.embedded(tokens)
-        x = x + self.positions(_places(x.shape[1], 0))
+        x, angles = self.embedded(tokens), None
+        if self.length:
+            x = x + self.positions(_places(x.shape[1], 0))
+        else:
+            angles = _angles(self.transformer, x.shape[1], 0, self.base)
         if self.segments:
             x = x + self.segment(jnp.zeros(x.shape[:2], int) if segments is None else segments)
         x = self.drop(self.embed_norm(x), deterministic=not train)
         given = {'mask': mask, 'prefix': prefix, 'taps': taps, 'weights': weights}
-        return self.transformer(x, **given, train=train)
+        return self.transformer(x, angles=angles, **given, train=train)
 
     def embedded(self, tokens: jax.Array) -> jax.Array:
         """Embeds tokens [B, T] as [B, T, D], without positions; what is embedded stays."""

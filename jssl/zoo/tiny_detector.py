@@ -6,8 +6,8 @@
 [B, N, K + 1], the last that of no object, boxes [B, N, 4] in 0 to 1, features [B, N, D];
 `detect(network, variables, images)` names and scores each.
 
-Good for some objects of known kinds, well apart or overlapping. Bad at boxes to the pixel, and at
-objects that hide most of each other.
+Good for some objects of known kinds, small or large, well apart or overlapping. Bad at boxes to the
+pixel, and at objects that hide most of each other.
 
 End-to-End Object Detection with Transformers (Carion et al., 2020).
 
@@ -26,23 +26,30 @@ from jssl import data, evaluate, losses, models, train
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    options: tuple = (('objects', (1, 3)), ('classes', 6))  # of `data.shapes.dataset`
-    widths: tuple[int, ...] = (32, 64, 64)  # of the convolutions, the first two at stride 2
+    options: tuple = (  # of `data.shapes.dataset`
+        ('size', 48),
+        ('objects', (1, 3)),
+        ('classes', 4),
+        ('scale', (0.25, 0.5)),
+    )
+    widths: tuple[int, ...] = (32, 64, 96, 96)  # of the convolutions, all but the last at stride 2
     layers: int = 2  # of the decoder
-    heads: int = 2
+    heads: int = 4
     grid: tuple[int, int] = (4, 4)  # of queries
-    no_object: float = 0.1  # weight of a query that is matched with nothing
-    steps: int = 900
+    weights: tuple[float, float, float] = (5.0, 5.0, 2.0)  # class (learned last), distance, overlap
+    no_object: float = 0.2  # weight of a query that is matched with nothing
+    steps: int = 1000
     batch: int = 32
     learning_rate: float = 2e-3  # peak
     seed: int = 0
 
 
+# LPLD's teacher must know most objects of its source before it loses the small ones in fog.
 NEEDS = {'recall': 0.6, 'precision': 0.6}
 
 
 def network(recipe):
-    strides = [2 if i < 2 else 1 for i in range(len(recipe.widths))]
+    strides = [2] * (len(recipe.widths) - 1) + [1]
     backbone = models.ConvNet(recipe.widths, strides=strides)
     classes = dict(recipe.options).get('classes', 10)
     options = {'grid': recipe.grid, 'depth': recipe.layers, 'heads': recipe.heads}
@@ -65,7 +72,9 @@ def build(recipe):
         found = model.apply(
             {'params': params}, data.augment.to_float(batch['image']), layers=True, train=True
         )
-        matched = functools.partial(losses.set_matching, no_object=recipe.no_object)
+        matched = functools.partial(
+            losses.set_matching, weights=recipe.weights, no_object=recipe.no_object
+        )
         loss = jax.vmap(matched, (0, 0, None, None))
         return loss(found.logits, found.boxes, batch['label'], batch['box']).mean()
 

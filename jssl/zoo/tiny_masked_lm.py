@@ -1,6 +1,6 @@
 """A masked language model of byte pairs: BERT on drawn sentences, English or Python, small.
 
-    L = -mean_{t in M} log p(x_t | x with M hidden),   M 15 % of the tokens
+    L = -mean_{t in M} log p(x_t | x with M hidden),   M 30 % of the tokens
 
 `network` is a `MaskedLM`; every text begins with the token 'start'. `encode(recipe, texts)` gives
 rows of tokens, `features` what the blocks make of them, `embed` one vector for each text: the mean
@@ -9,7 +9,8 @@ over its tokens. `corrupt` hides tokens, and what is hidden is told by network.a
 Good as a start for classifiers and encoders of sentences. Bad as one before it is tuned, as masked
 models are; on real English it has little more than spelling after so few steps.
 
-BERT: Pre-training of Deep Bidirectional Transformers (Devlin et al., 2019).
+BERT: Pre-training of Deep Bidirectional Transformers (Devlin et al., 2019); for the share: Should
+You Mask 15% in Masked Language Modeling? (Wettig et al., 2023).
 
     jssl zoo tiny_masked_lm
 """
@@ -32,27 +33,30 @@ SPECIAL = ('end', 'start', 'mask', 'pad')
 class Recipe:
     data: str = 'languages'  # a set of texts: stdlib_prose, stdlib_code, docstrings
     options: tuple = ()  # of `data.load`: (('sentences', 3),)
-    vocabulary: int = 512  # byte pairs and `SPECIAL`
+    vocabulary: int = 768  # byte pairs and `SPECIAL`; of drawn English most words
     length: int = 32  # tokens of a row in training; texts may be twice as long
     width: int = 64
     depth: int = 2
     heads: int = 2
     dropout: float = 0.0  # in training; papers that need it tune with it
-    share: float = 0.15  # of the tokens, hidden
-    steps: int = 500
+    share: float = 0.3  # of the tokens, hidden in training
+    steps: int = 600
     batch: int = 64
-    learning_rate: float = 2e-3  # peak
+    learning_rate: float = 4e-3  # peak
     weight_decay: float = 0.1
     seed: int = 0
 
 
+# Of drawn English the commonest token is 0.1 of all, and counts of what stands between the same
+# two tokens to either side tell 0.45: most words might as well be others.
 NEEDS = {'accuracy': 0.3}
 
 
 def network(recipe):
     sizes = recipe.width, recipe.depth, recipe.heads
     transformer = models.Transformer(*sizes, dropout=recipe.dropout)
-    return models.MaskedLM(recipe.vocabulary, transformer, length=2 * recipe.length)
+    # a table of positions has to be learned row by row, and was not within 500 steps
+    return models.MaskedLM(recipe.vocabulary, transformer, length=0)
 
 
 @functools.lru_cache
@@ -85,10 +89,10 @@ def variables(recipe, state):
 
 
 def measure(recipe, variables):
-    """Share of hidden tokens that are told, all of them replaced by the mask."""
+    """Share of hidden tokens that are told, 15 % of them, all replaced by the mask."""
     tokens, words = rows(recipe, 'validation')[:512], vocabulary(recipe)
-    hidden = np.random.default_rng(0).random(tokens.shape) < recipe.share
-    hidden[:, 0] = False
+    hidden = np.random.default_rng(0).random(tokens.shape) < 0.15
+    hidden &= tokens < len(words.pieces)
     seen = np.where(hidden, words.token('mask'), tokens)
     logits = jax.jit(network(recipe).apply)(variables, seen)
     return {'accuracy': float((np.asarray(logits.argmax(-1)) == tokens)[hidden].mean())}

@@ -125,6 +125,27 @@ def test_masked(draw):
     np.testing.assert_allclose(out['plain'], logits, atol=1e-4)
 
 
+def test_masked_with_rotary_positions_knows_distances_alone(draw):
+    module = models.MaskedLM(11, models.Transformer(16, 2, 4), length=0)
+    variables = draw(module, TOKENS)
+    assert 'positions' not in variables['params']
+    late = np.pad(TOKENS, ((0, 0), (3, 0)))
+    valid = np.arange(late.shape[1]) >= 3
+
+    @jax.jit
+    def found():
+        apply = lambda *args, **given: module.apply(variables, *args, **given)
+        return (
+            apply(TOKENS),
+            apply(late, mask=valid[None, None, None])[:, 3:],
+            apply(TOKENS[:, ::-1]),
+        )
+
+    first, last, back = jax.device_get(found())
+    np.testing.assert_allclose(first, last, atol=1e-4)
+    assert np.abs(first - back[:, ::-1]).max() > 1e-3
+
+
 def test_encoder_and_decoder(draw):
     decoder = models.Transformer(16, 1, 4, causal=True, cross=True)
     module = models.EncoderDecoder(11, models.Transformer(16, 1, 4), decoder)

@@ -35,11 +35,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jssl import data, evaluate, experiment, losses, models, train
+from jssl import algorithms, data, evaluate, experiment, losses, models, train
 from jssl.data import forgetting
 from jssl.data.noise import flip, symmetric
 from jssl.evaluate.unlearning import average_gap, unlearning_scores
-from jssl.experiment import Claim, Range
+from jssl.experiment import Claim, Range, figures
 from jssl.models.classifying import Model, classifier
 
 TASKS = ('random', 'class', 'noisy')
@@ -57,6 +57,7 @@ class Config(experiment.Config):
     batch: int = 32  # official code
     steps: int = 33_750  # 20 epochs of the original and of the reference, official code
     learning_rate: float = 1e-4  # Adam, official code
+    decay: float = 1e-4  # of the weights, official code
     share: float = 0.4  # of classes 5 to 9 that is forgotten, section 4.1
     noise: float = 0.6  # of the labels of classes 0 to 4 that are wrong, section 4.1
     latent: int = 8  # of the VAEs, official hyper-parameters
@@ -71,18 +72,16 @@ class Config(experiment.Config):
     repair_steps: int = 500  # of LAF+R on the head
     repair_rate: float = 1e-3  # Adam
     ascent_steps: int = 300  # of gradient ascent on D_f
-    ascent_rate: float = 1e-5  # Adam
     tune_steps: int = 6750  # of fine-tuning, boundary and random labels, as of LAF
-    tune_rate: float = 1e-4  # Adam, as of the original
+    rates: tuple[float, ...] = (1e-5, 1e-4, 1e-4, 1e-4)  # Adam, of ascent and of those three
     reach: float = 0.1  # of the signed gradient step to the next class, in units of a pixel
 
 
 PAPER = Config()
 CPU = replace(
-    PAPER, data='mnist5k', size=14, backbone='perceptron', width=64, batch=64, steps=600,
-    learning_rate=1e-3, vae_steps=500, laf_steps=150, extraction_rate=5e-4, alignment_rate=1e-3,
-    labels=100, repair_steps=100, ascent_steps=20, ascent_rate=1e-4, tune_steps=150,
-    tune_rate=1e-3,
+    PAPER, data='mnist5k', size=14, backbone='perceptron', width=64, batch=64, steps=1250,
+    learning_rate=1e-3, vae_steps=600, laf_steps=300, extraction_rate=1e-3, alignment_rate=1e-3,
+    labels=100, repair_steps=100, ascent_steps=20, tune_steps=300, rates=(1e-4, 3e-3, 3e-5, 1e-3),
 )  # fmt: skip
 SMOKE = replace(
     CPU, seeds=1, images=200, width=8, batch=8, steps=2, vae_steps=2, laf_steps=2, labels=20,
@@ -106,20 +105,6 @@ class Extractor(nn.Module):
         return nn.Dense(self.config.width, name='representation')(x.reshape(len(x), -1))
 
 
-class VAE(nn.Module):
-    """e [B, D] -> its reconstruction, and mean and log-variance of the code [B, latent]."""
-
-    config: Config
-
-    @nn.compact
-    def __call__(self, e, noise=None):
-        code = models.MLP((128, 32, 2 * self.config.latent), activation=nn.relu, name='encoder')(e)
-        mean, log_variance = jnp.split(code, 2, axis=1)
-        z = mean if noise is None else mean + jnp.exp(log_variance / 2) * noise
-        decoder = models.MLP((32, 128, e.shape[1]), activation=nn.relu, name='decoder')
-        return decoder(z), mean, log_variance
-
-
 class Forgetting(NamedTuple):
     """What LAF moves, its two optimisers, and what it looks at: none of it has seen a label."""
 
@@ -138,36 +123,37 @@ def network(config):
     return classifier(Extractor(config), head, shape)
 
 
+@functools.lru_cache
+def autoencoder(config):
+    """e [B, width] -> its reconstruction, and mean and log-variance of its code [B, latent]."""
+    layers = functools.partial(models.MLP, activation=nn.relu)
+    encoder, decoder = layers((128, 32, 2 * config.latent)), layers((32, 128, config.width))
+    return models.KLAutoencoder(encoder, decoder)
+
+
 def model_of(params):
     return Model(params, {}, jax.tree.map(jnp.ones_like, params))
 
 
 @functools.lru_cache
-def build(config, objective='train'):
-    """(init, step) of the original, and of all unlearners that follow one loss of labels."""
-    rates = {'ascent': config.ascent_rate, 'tune': config.tune_rate, 'repair': config.repair_rate}
-    adam = train.adamw(rates.get(objective, config.learning_rate), weight_decay=1e-4)
+def build(config):
+    """(init, step) of all that follow a loss of labels; which way, how fast and with or without the
+    backbone are numbers in the state."""
+    rule = lambda rate, decay: train.adamw(rate, weight_decay=decay)
+    adam = optax.inject_hyperparams(rule)(rate=config.learning_rate, decay=config.decay)
 
     def init(key):
-        return train.create(network(config).init(key).params, adam)
+        extra = {'sign': jnp.float32(1), 'backbone': jnp.float32(1)}
+        return train.create(network(config).init(key).params, adam, extra=extra)
 
     def loss_fn(params, state, batch, key):
-        if objective == 'repair':  # the head alone
-            params = {**params, 'backbone': jax.lax.stop_gradient(state.params['backbone'])}
+        held = jax.lax.stop_gradient(params['backbone'])
+        moved = lambda a, b: b + state.extra['backbone'] * (a - b)
+        params = {**params, 'backbone': jax.tree.map(moved, params['backbone'], held)}
         logits = network(config).classify(model_of(params), batch['image'])
-        loss = losses.cross_entropy(logits, batch['label']).mean()
-        return -loss if objective == 'ascent' else loss
+        return state.extra['sign'] * losses.cross_entropy(logits, batch['label']).mean()
 
-    follow = train.gradient_step(loss_fn, adam)
-
-    def step(state, batch, key):
-        new, metrics = follow(state, batch, key)
-        if objective == 'repair':  # which weight decay must not move either
-            backbone = state.params['backbone']
-            new = new._replace(params={**new.params, 'backbone': backbone})
-        return new, metrics
-
-    return init, step
+    return init, train.gradient_step(loss_fn, adam)
 
 
 @functools.lru_cache
@@ -176,12 +162,13 @@ def build_vae(config):
     adam = train.adamw(config.vae_rate, weight_decay=0.0)
 
     def init(key):
-        return train.create(VAE(config).init(key, jnp.zeros((1, config.width)))['params'], adam)
+        variables = autoencoder(config).init(key, jnp.zeros((1, config.width)))
+        return train.create(variables['params'], adam)
 
     def loss_fn(params, state, batch, key):
         e = batch['representation']
         noise = jax.random.normal(key, (len(e), config.latent))
-        made, mean, log_variance = VAE(config).apply({'params': params}, e, noise)
+        made, mean, log_variance = autoencoder(config).apply({'params': params}, e, noise)
         divergence = losses.gaussian_kl(mean, log_variance)
         return (jnp.square(e - made).sum(1) + config.divergence * divergence).mean()
 
@@ -204,7 +191,7 @@ def build_laf(config):
         for key, vae, part in zip(keys, state.vaes, parts, strict=True):
             e = represent(params, batch[part])
             noise = jax.random.normal(key, (len(e), config.latent))
-            made, _, _ = VAE(config).apply({'params': vae}, e, noise)
+            made, _, _ = autoencoder(config).apply({'params': vae}, e, noise)
             total.append(losses.squashed_error(jnp.square(e - made).sum(1)).sum())
         return total[0] - total[1]
 
@@ -255,11 +242,16 @@ def divided(config, task, records, test, seed):
     return data.with_columns(records, label=found.label), found.wrong, test
 
 
-def follow(config, ctx, objective, start, records, steps, name, seed):
+def follow(config, ctx, start, records, name, seed, *, steps, rate, sign=1, backbone=1):
     """The parameters after so many steps on labels, from a model or (None) from the beginning."""
-    init, step = build(config, objective)
+    init, step = build(config)
     state = jax.jit(init)(ctx.key(seed))
     state = state._replace(params=start) if start else state
+    numbers = {'rate': jnp.float32(rate), 'decay': jnp.float32(backbone * config.decay)}
+    state = state._replace(
+        opt_state=state.opt_state._replace(hyperparams=numbers),
+        extra={'sign': jnp.float32(sign), 'backbone': jnp.float32(backbone)},
+    )
     stream = data.batches(records, config.batch, seed=seed, fields=('image', 'label'))
     name = f'{name}-{seed}'.replace(' ', '-')
     return ctx.fit(step, state, stream, steps=steps, seed=seed, name=name)[0].params
@@ -294,11 +286,10 @@ def label_agnostic(config, ctx, params, records, gone, name, seed):
 
 def by_labels(config, ctx, method, original, records, gone, name, seed):
     """The parameters after unlearning in one of the ways that need labels."""
-    forgotten, name = data.rows(records, gone), f'{method}-{name}'
+    forgotten, options = data.rows(records, gone), {'steps': config.tune_steps}
     if method == 'ascent':
-        steps = config.ascent_steps
-        return follow(config, ctx, 'ascent', original, forgotten, steps, name, seed)
-    if method == 'fine-tuned':
+        records, options = forgotten, {'steps': config.ascent_steps, 'sign': -1}
+    elif method == 'fine-tuned':
         records = data.rows(records, ~gone)
     elif method == 'boundary':
         others = next_class(config, original, forgotten['image'], forgotten['label'])
@@ -306,7 +297,8 @@ def by_labels(config, ctx, method, original, records, gone, name, seed):
     else:
         drawn = np.random.default_rng(seed).integers(0, 10, len(gone)).astype(np.int32)
         records = data.with_columns(records, label=np.where(gone, drawn, records['label']))
-    return follow(config, ctx, 'tune', original, records, config.tune_steps, name, seed)
+    options['rate'] = dict(zip(LABELLED, config.rates, strict=True))[method]
+    return follow(config, ctx, original, records, f'{method}-{name}', seed, **options)
 
 
 def assess(config, params, *sets):
@@ -317,19 +309,20 @@ def run(config, ctx):
     records, test = images(config, 'train'), images(config, 'test')
     steps = {'original': 0, 'retrained': config.steps, 'ascent': config.ascent_steps}
     steps |= {'laf': 2 * config.laf_steps, 'laf+r': 2 * config.laf_steps + config.repair_steps}
+    panels = {}
     for task, seed in ctx.grid(task=TASKS, seed=ctx.seeds):
         learned, gone, tested = divided(config, task, records, test, seed)
         sets = data.rows(learned, ~gone), data.rows(learned, gone), tested
-        begun, here = functools.partial(follow, config, ctx, 'train', None), (gone, task, seed)
-        found = {'retrained': begun(sets[0], config.steps, f'retrained-{task}', seed)}
-        original = begun(learned, config.steps, f'original-{task}', seed)
-        found |= {'original': original}
+        options = {'steps': config.steps, 'rate': config.learning_rate}
+        begun = functools.partial(follow, config, ctx, None, seed=seed, **options)
+        found, here = {'retrained': begun(sets[0], f'retrained-{task}')}, (gone, task, seed)
+        original = found['original'] = begun(learned, f'original-{task}')
         for method in LABELLED:
             found[method] = by_labels(config, ctx, method, original, learned, *here)
         found['laf'] = label_agnostic(config, ctx, original, learned, *here)
-        few, name = data.rows(sets[0], slice(config.labels)), f'repair-{task}'
-        options = (found['laf'], few, config.repair_steps, name, seed)
-        found['laf+r'] = follow(config, ctx, 'repair', *options)
+        few = found['laf'], data.rows(sets[0], slice(config.labels)), f'repair-{task}', seed
+        options = {'steps': config.repair_steps, 'rate': config.repair_rate, 'backbone': 0}
+        found['laf+r'] = follow(config, ctx, *few, **options)
         reference = assess(config, found['retrained'], *sets)
         for method, params in found.items():
             scores = assess(config, params, *sets)
@@ -338,8 +331,14 @@ def run(config, ctx):
                 same = data.rows(test, test['label'] == seed % 10)
                 right = evaluate.accuracy(outputs(config, params, same['image']), same['label'])
                 row['forgotten_class'] = right
+                if method in ('original', 'retrained', 'laf'):
+                    e = outputs(config, params, test['image'], 'features')
+                    plane = algorithms.project(algorithms.pca(e, 2), e)
+                    panels[f'{method}, {seed % 10} is gone'] = plane, test['label']
             cost = float(steps.get(method, config.tune_steps))
             ctx.add(**row, gap=average_gap(scores, reference), gradient_steps=cost)
+    axes = {'x': 'first component', 'y': 'second component'}
+    ctx.save_figure('representations', figures.points(panels, **axes))
     ta = {(r['task'], r['method'], r['seed']): r['ta'] for r in ctx.rows}
     for task, seed in itertools.product(TASKS, ctx.seeds):
         drop = ta[task, 'original', seed] - ta[task, 'laf', seed]
