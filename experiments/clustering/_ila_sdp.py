@@ -17,9 +17,10 @@ the k-means program where they do not; a bad start that ruins EM does not matter
 begins near the separation that theory gives.
 Differences from the paper:
   1. ADMM of our own for SDPNAL+: a round goes on from the last one's prices. 2. The cpu preset has
-  48 points in place of hundreds. 3. A bad start merges two clusters and halves the third. 4. More
+  60 points in place of hundreds. 3. A bad start merges two clusters and halves the third. 4. More
   coordinates than points get a ridge as large as the noise. 5. The k-means program has as many
-  steps of ADMM as iLA-SDP in all its rounds, and is rounded by k-means on its rows.
+  steps of ADMM as its gap needs, and its labels are those of k-means on the rows of Z. 6. Clusters
+  of equal shape are 1.3 times as far apart as theory asks for exact recovery.
 
     python -m experiments.clustering.ila_sdp --preset=cpu
 """
@@ -46,6 +47,7 @@ STARTS = {  # the usual one first; the others where shapes are unequal
     'la-sdp': ('hierarchical',), 'sdp': ('hierarchical',), 'k-means': ('k-means',),
     'spectral': ('spectral',),
 }  # fmt: skip
+EM = {'hard em': (50, 0), 'em': (0, 100)}  # steps with hard labels, and with soft ones
 PROGRAMS = {'ila-sdp': 'likelihood', 'la-sdp': 'likelihood', 'sdp': 'shared'}
 
 
@@ -58,9 +60,11 @@ class Config(experiment.Config):
     large: int = 2000  # points of which a sample is clustered
     repetitions: int = 256  # of every setting, side by side; section 4 has 100
     rounds: int = 10  # of program and covariances, section 4
+    plain_rounds: int = 10  # of the k-means program, whose affinities stay
     iterations: int = 500  # of ADMM in a round
     tolerance: float = 1e-2  # of the relative duality gap, before rounds may end
     separation: float = 3.0  # of the two nearest means, in standard deviations
+    apart: float = 1.3  # of clusters of equal shape, in the separation theory asks for
     anisotropy: float = 20.0  # longest axis to shortest
     spread: float = 3.0  # widest cluster to narrowest
     shares: tuple[float, ...] = (0.5, 0.3, 0.2)  # of the points, where unequal
@@ -72,10 +76,11 @@ class Config(experiment.Config):
 
 
 PAPER = Config()
-CPU = replace(PAPER, points=48, wide=60, large=1000, repetitions=4, rounds=4, iterations=100,
+CPU = replace(PAPER, points=60, wide=80, large=1000, repetitions=4, plain_rounds=4, iterations=100,
               recoveries=12)  # fmt: skip
-SMOKE = replace(CPU, seeds=1, points=12, dimension=13, wide=13, large=40, repetitions=8, rounds=2,
-                iterations=3, tables=('wine',), factors=(0.5, 1.3), recoveries=8)  # fmt: skip
+SMOKE = replace(CPU, seeds=1, points=12, dimension=13, wide=13, large=12, repetitions=8, rounds=2,
+                plain_rounds=2, iterations=3, tables=('wine',), factors=(0.5, 1.3),
+                recoveries=8)  # fmt: skip
 
 
 class State(NamedTuple):
@@ -91,6 +96,7 @@ class State(NamedTuple):
     ridge: jax.Array
 
 
+@functools.partial(jax.jit, static_argnums=(0, 3))
 def begin(config, x, labels, kind, *, covariances=None, ridge=None):
     """The state that starts from labels [R, N]."""
     parts = jax.vmap(lambda y: algorithms.membership_matrices(y, config.clusters))(labels)
@@ -114,7 +120,7 @@ def build(config, kind='likelihood'):
         labels = jax.random.randint(key, shape[:2], 0, k)
         return begin(config, jnp.zeros(shape), labels, kind)
 
-    def advance(x, known, ridge, key, own):
+    def advance(x, known, ridge, own):
         labels, parts, covariances, *warm, done = own
         if kind == 'shared':
             affinities = algorithms.profile_affinity(x, jnp.eye(x.shape[1])[None])
@@ -127,10 +133,7 @@ def build(config, kind='likelihood'):
         options = {'start': start, 'iterations': config.iterations}
         found = algorithms.cluster_sdp(affinities, traces, **options)
         parts = jnp.maximum(found.parts, 0)
-        if kind == 'shared':
-            moved = algorithms.kmeans(key, parts[0], k).labels
-        else:
-            moved = parts.sum(2).argmax(0)
+        moved = labels if kind == 'shared' else parts.sum(2).argmax(0)
         new = moved, parts, covariances, found.copies, found.prices
         new = jax.tree.map(functools.partial(jnp.where, done), own[:-1], new)
         gap = jnp.abs(found.bound - found.objective) / jnp.abs(found.bound)
@@ -140,9 +143,8 @@ def build(config, kind='likelihood'):
 
     def step(state, batch, key):
         *own, known, ridge = state
-        keys = jax.random.split(key, len(state.labels))
-        each = lambda x, key, own: advance(x, known, ridge, key, own)
-        own, metrics = jax.vmap(each)(batch['x'], keys, tuple(own))
+        each = lambda x, own: advance(x, known, ridge, own)
+        own, metrics = jax.vmap(each)(batch['x'], tuple(own))
         return State(*own, known, ridge), {name: m.mean() for name, m in metrics.items()}
 
     return init, step
@@ -153,10 +155,17 @@ def inputs(config):
     return {'x': jax.ShapeDtypeStruct(shape, jnp.float32)}
 
 
+def threshold(config):
+    """The separation beyond which theory says that the k-means program errs nowhere."""
+    n, k, p = config.points, config.clusters, config.dimension
+    return 2 * np.sqrt((1 + np.sqrt(1 + k * p / (n * np.log(n)))) * np.log(n))
+
+
 def shape(config, setting):
     """What the mixtures of a setting are like, and the shares of their clusters."""
     unequal = {'anisotropy': config.anisotropy, 'spread': config.spread, 'shares': config.shares}
-    equal = {'arrangement': 'ring', 'shares': (1,) * config.clusters}
+    equal = {'arrangement': 'ring', 'shares': (1,) * config.clusters,
+             'separation': config.apart * threshold(config)}  # fmt: skip
     return {'components': config.clusters, 'separation': config.separation,
             'dimension': config.wide if setting == 'wide' else config.dimension,
             **(equal if setting == 'isotropic' else unequal)}  # fmt: skip
@@ -182,10 +191,10 @@ def sample(config, name, seed):
     return np.float32(x[np.stack(draws)]), y[np.stack(draws)], None
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-@functools.partial(jax.vmap, in_axes=(None, None, 0, 0, 0, None))
-def mixtures_of(k, rule, x, labels, others, ridge):
-    """Labels of other points by Gaussians fitted to labelled ones: 'once', by 'hard em' or 'em'."""
+@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.vmap, in_axes=(None, 0, 0, 0, None, None, None))
+def mixtures_of(k, x, labels, others, ridge, hard, soft):
+    """Labels of other points by Gaussians of labelled ones, after so many steps of EM of a kind."""
 
     def mixture(labels):
         parts = algorithms.membership_matrices(labels, k)
@@ -195,39 +204,43 @@ def mixtures_of(k, rule, x, labels, others, ridge):
         return algorithms.GMM(jnp.full(k, 1 / k), means, covariances, 0.0, 0)
 
     best = lambda found, x: algorithms.gmm_responsibilities(found, x).argmax(1)
-    if rule == 'em':
-        options = {'init': mixture(labels), 'regularisation': ridge, 'tolerance': 1e-6}
-        return best(algorithms.gmm(jax.random.key(0), x, k, **options), others)
-    hard = lambda _, labels: best(mixture(labels), x)
-    return best(mixture(jax.lax.fori_loop(0, 50 * (rule == 'hard em'), hard, labels)), others)
+    labels = jax.lax.fori_loop(0, hard, lambda _, labels: best(mixture(labels), x), labels)
+    options = {'regularisation': ridge, 'tolerance': 1e-6, 'iterations': soft}
+    return best(algorithms.gmm(jax.random.key(0), x, k, init=mixture(labels), **options), others)
 
 
-def first_labels(config, start, key, x, y):
+def first_labels(config, start, seed, x, y):
     """[R, N] of one way to start."""
     k = config.clusters
     match start:
-        case 'hierarchical':
-            return np.stack([cluster.AgglomerativeClustering(k).fit_predict(one) for one in x])
         case 'random':
-            return jax.random.randint(key[0], y.shape, 0, k)
+            return np.random.default_rng(seed).integers(0, k, y.shape)
         case 'adversarial':  # the last cluster in halves, the others together
             middle = np.stack([np.median(a[b == k - 1, 0]) for a, b in zip(x, y, strict=True)])
             return np.where(y == k - 1, 1 + (x[..., 0] > middle[:, None]), 0)
+        case 'hierarchical':
+            method = lambda one: cluster.AgglomerativeClustering(k)
         case 'k-means':
-            return jax.vmap(lambda key, x: algorithms.kmeans(key, x, k).labels)(key, x)
+            method = lambda one: cluster.KMeans(k, n_init=10, random_state=seed)
         case 'spectral':
-            squares = jax.vmap(algorithms.pairwise_squared_distances)(x, x)
-            graph = jnp.exp(-squares / jnp.median(squares, (1, 2), keepdims=True))
-            return jax.vmap(lambda key, g: algorithms.spectral_clustering(key, g, k))(key, graph)
+            width = lambda one: np.median(np.square(one[:, None] - one).sum(2))
+            method = lambda one: cluster.SpectralClustering(
+                k, gamma=1 / width(one), random_state=seed
+            )
+    return np.stack([method(one).fit_predict(one) for one in x])
 
 
 def solve(config, ctx, kind, name, x, labels, seed, **options):
     """Labels [R, N] after the rounds, and how well the last program was solved."""
     state, step = begin(config, x, jnp.asarray(labels), kind, **options), build(config, kind)[1]
-    options = {'steps': config.rounds, 'seed': seed, 'every': 1}
+    rounds = config.plain_rounds if kind == 'shared' else config.rounds
+    options = {'steps': rounds, 'seed': seed, 'every': 1}
     name = f'{name}-{seed}'.replace(', ', '-').replace(' ', '-')
     state, history = ctx.fit(step, state, {'x': x}, name=name, **options)
-    return state.labels, {name: column[-1] for name, column in history.items() if name != 'step'}
+    labels = np.asarray(state.labels)
+    if kind == 'shared':  # the rows of Z are alike within a cluster
+        labels = first_labels(config, 'k-means', seed, np.asarray(state.parts[:, 0]), None)
+    return labels, {name: column[-1] for name, column in history.items() if name != 'step'}
 
 
 def wrong(labels, found):
@@ -239,18 +252,18 @@ def wrong(labels, found):
 def compare(config, ctx, setting, made, seed):
     """Every method, from every start where shapes are unequal."""
     x, y, covariances = made
-    key, every = jax.random.split(ctx.key(seed), len(x)), setting == 'unequal'
+    every = setting == 'unequal'
     ridge = config.wide_ridge if x.shape[2] > x.shape[1] else config.ridge
     for method, starts in STARTS.items():
         for start in starts if every else starts[: method != 'la-sdp']:
             name = method if start == starts[0] else f'{method}, {start}'
-            labels, quality = first_labels(config, start, key, x, y), {}
+            labels, quality = first_labels(config, start, seed, x, y), {}
             if method in PROGRAMS:
                 known = covariances if method == 'la-sdp' else None
                 solving = config, ctx, PROGRAMS[method], f'{setting}-{name}', x, labels, seed
                 labels, quality = solve(*solving, ridge=ridge, covariances=known)
-            if method in ('em', 'hard em'):
-                labels = mixtures_of(config.clusters, method, x, jnp.asarray(labels), x, ridge)
+            if method in EM:
+                labels = mixtures_of(config.clusters, x, labels, x, ridge, *EM[method])
             share = wrong(y, labels)
             ctx.add(setting=setting, method=name, seed=seed, mean_error=share.mean(),
                     median_error=np.median(share), **quality)  # fmt: skip
@@ -259,13 +272,13 @@ def compare(config, ctx, setting, made, seed):
 def by_sample(config, ctx, seed):
     """Many points: a program of a sample of them, and the others by its clusters' likelihood."""
     made = draw(seed, config.repetitions, config.large, **shape(config, 'unequal'))
-    (x, y, _), k, key = made, config.clusters, jax.random.split(ctx.key(seed), config.repetitions)
+    (x, y, _), k = made, config.clusters
     rows = np.random.default_rng(seed).permutation(config.large)[: config.points]
-    few, start = x[:, rows], first_labels(config, 'hierarchical', key, x[:, rows], y[:, rows])
+    few, start = x[:, rows], first_labels(config, 'hierarchical', seed, x[:, rows], y[:, rows])
     labels, _ = solve(config, ctx, 'likelihood', 'sample', few, start, seed)
-    means = first_labels(config, 'k-means', key, x, y)
-    found = {'ila-sdp': mixtures_of(k, 'once', few, labels, x, config.ridge), 'k-means': means}
-    found['em'] = mixtures_of(k, 'em', x, means, x, config.ridge)
+    means = first_labels(config, 'k-means', seed, x, y)
+    found = {'ila-sdp': mixtures_of(k, few, labels, x, config.ridge, 0, 0), 'k-means': means}
+    found['em'] = mixtures_of(k, x, means, x, config.ridge, *EM['em'])
     for method, labels in found.items():
         share = wrong(y, labels)
         ctx.add(setting='large', method=method, seed=seed, mean_error=share.mean(),
@@ -274,12 +287,10 @@ def by_sample(config, ctx, seed):
 
 def recovery(config, ctx, seed):
     """How often the k-means program errs nowhere, by separation; and where that is even."""
-    n, k, p = config.points, config.clusters, config.dimension
-    needed = 2 * np.sqrt((1 + np.sqrt(1 + k * p / (n * np.log(n)))) * np.log(n))
     exact = []
     for factor in config.factors:
-        world = shape(config, 'isotropic') | {'separation': factor * needed}
-        x, y, _ = draw(seed, config.recoveries, n, **world)
+        world = shape(replace(config, apart=factor), 'isotropic')
+        x, y, _ = draw(seed, config.recoveries, config.points, **world)
         labels = np.zeros_like(y)
         labels, _ = solve(config, ctx, 'shared', f'recovery-{factor}', x, labels, seed)
         exact.append((wrong(y, labels) == 0).mean())

@@ -18,15 +18,17 @@ the relations, and suffers less from added edges.
 Differences from the paper:
   1. Drawn graphs stand for ACM and the others: three relations with 40 % of random edges added, of
   which two tell one half of the class each and the third the whole, weakly; or all the whole. The
-  paper preset has ACM's number of nodes and of features. 2. Clustering takes z; for graphs as they
-  are, features that were propagated on them.
+  paper preset has ACM's number of nodes and of features. 2. Their features have signs, so the cpu
+  preset's learners of graphs have the official code's other activation, tanh; beside X_v, X too has
+  unit rows. 3. Clustering takes z; for relations as they are, features propagated on them. 4. The
+  first seed alone has LA and no learned graphs on redundant relations, and edges removed and
+  features masked.
 
     python -m experiments.graphs.infomgf --preset=cpu
 """
 
 import dataclasses
 import functools
-import itertools
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -50,6 +52,7 @@ class Config(experiment.Config):
     labelled: int = 200  # nodes of a class that the classifier sees, ACM's 600
     propagations: int = 2  # r, official configuration
     neighbours: int = 15  # k, official configuration
+    activation: str = 'relu'  # of the learners of graphs; the official code has 'tanh' too
     hidden: int = 128  # of the encoder, official configuration
     width: int = 64  # of z and of the projections, official configuration
     dropout: float = 0.5  # of nodes' features, official configuration
@@ -67,8 +70,8 @@ class Config(experiment.Config):
 
 
 PAPER = Config()
-CPU = replace(PAPER, nodes=240, features=32, labelled=10, hidden=64, width=32, classifier_hidden=32,
-              classifier_rate=0.01)  # fmt: skip
+CPU = replace(PAPER, nodes=240, features=32, labelled=10, activation='tanh', hidden=64, width=32,
+              classifier_hidden=32, classifier_rate=0.01)  # fmt: skip
 SMOKE = replace(CPU, seeds=1, nodes=40, features=6, labelled=2, neighbours=3, hidden=4, width=4,
                 steps=2, classifier_hidden=4, classifier_steps=2)  # fmt: skip
 
@@ -87,156 +90,138 @@ ARMS = {
 }  # fmt: skip
 
 
-class Model(nn.Module):
-    """The learners of graphs, the encoder and the projections."""
-
-    config: Config
-    relations: int
-
-    def setup(self):
-        config, both = self.config, (self.config.width,) * 2
-        self.encoder = models.GCN((config.hidden, config.width), dropout=config.dropout)
-        wide = [config.features] * self.relations + [config.features * (self.relations + 1)]
-        weight = lambda i, j, n: self.param(f'attention{i}_{j}', nn.initializers.ones, (n,))
-        self.attention = [[weight(i, j, n) for j in range(2)] for i, n in enumerate(wide)]
-        heads = lambda: [models.MLP(both, activation=nn.relu) for _ in range(self.relations)]
-        self.own, self.unique, self.fused = heads(), heads(), heads()
-        self.drop = nn.Dropout(config.drop_edges)
-
-    def graph(self, i, x, train=False):
-        """The learned graph [N, N] of the features of relation i; the last is the fused one."""
-        first, second = self.attention[i]
-        graph = models.cosine_graph(nn.relu(x * first) * second, self.config.neighbours)
-        graph = algorithms.normalised_affinity(graph)
-        return self.drop(graph, deterministic=not train)
-
-    def encode(self, x, graph, train=False):
-        return losses.normalise(self.encoder(x, graph, train=train))
-
-    def __call__(self, x, given, propagated, augmented, arm, train=False):
-        """(fused z, [z_v], [u_v], projected pairs that must agree) of all graphs."""
-        every = [*propagated, jnp.concatenate([*propagated, x], axis=1)]
-        learned = [self.graph(i, one, train) for i, one in enumerate(every)]
-        given = [*given, given.mean(0)]
-        used = [jnp.where(arm.learned > 0, a, b) for a, b in zip(learned, given, strict=True)]
-        *own, fused = [self.encode(x, graph, train) for graph in used]
-        unique = [self.encode(x, graph, train) for graph in augmented]
-        p = [head(z) for head, z in zip(self.own, own, strict=True)]
-        agree = {
-            'fused': [(head(fused), z) for head, z in zip(self.fused, p, strict=True)],
-            'shared': list(itertools.combinations(p, 2)),
-            'unique': [(z, head(u)) for z, head, u in zip(p, self.unique, unique, strict=True)],
-        }
-        return fused, own, unique, agree
+def modules(config):
+    """The encoder, a projection, the score of a node by which LA weighs edges, LA's decoder."""
+    encoder = models.GCN((config.hidden, config.width), dropout=config.dropout)
+    score = models.MLP((config.hidden, 1), activation=nn.relu)
+    project = models.MLP((config.width,) * 2, activation=nn.relu)
+    return encoder, project, score, nn.Dense(config.features)
 
 
-class Generator(nn.Module):
-    """LA's augmentation: a weight for every edge, and what u_v must tell of X_v."""
+def unpack(config, batch):
+    """x [N, D]; of relations adjacency float, propagation [R, N, N], and x after r of it."""
+    x, adjacency = batch['x'], batch['adjacency'].astype(jnp.float32).swapaxes(0, 1)
+    given = jax.vmap(models.propagation)(adjacency)
+    h = jnp.broadcast_to(x, (len(given), *x.shape))
+    for _ in range(config.propagations):
+        h = given @ h
+    return x, adjacency, given, jax.vmap(losses.normalise)(h)
 
-    config: Config
 
-    def setup(self):
-        self.embed, self.score = nn.Dense(self.config.hidden), nn.Dense(1)
-        self.decode = nn.Dense(self.config.features)
+def graphs_of(config, params, arm, x, given, h, key=None):
+    """Graphs [R + 1, N, N] of the relations and, last, the fused one; with a key, edges drop."""
 
-    def weigh(self, x, key):
-        """[N, N]: relaxed draws of edges whose log-odds are sums over their two ends."""
-        score = self.score(nn.relu(self.embed(x)))
-        noise = jax.random.logistic(key, (len(x),) * 2)
-        return nn.sigmoid(score + score.T + noise)
+    def learned(weights, h):
+        h = getattr(nn, config.activation)(h * weights[:1]) * weights[1:]
+        return algorithms.normalised_affinity(models.cosine_graph(h, config.neighbours))
 
-    def __call__(self, x, u, key):
-        return self.weigh(x, key), self.decode(u)
+    every = jnp.concatenate([*h, losses.normalise(x)], axis=1)
+    fused = learned(params['fused weights'], every)
+    made = jnp.concatenate([jax.vmap(learned)(params['weights'], h), fused[None]])
+    found = jnp.where(arm.learned > 0, made, jnp.concatenate([given, given.mean(0)[None]]))
+    if key is None:
+        return found
+    kept = 1 - config.drop_edges
+    return found * jax.random.bernoulli(key, kept, found.shape) / kept
+
+
+def encode(config, params, x, graphs, key=None):
+    """Unit rows [G, N, width] of the nodes on every graph."""
+    net = modules(config)[0]
+    if key is None:
+        z = jax.vmap(lambda graph: net.apply(params, x, graph))(graphs)
+    else:
+        one = lambda graph, key: net.apply(params, x, graph, train=True, rngs={'dropout': key})
+        z = jax.vmap(one)(graphs, jax.random.split(key, len(graphs)))
+    return jax.vmap(losses.normalise)(z)
+
+
+def augmented(config, generator, arm, x, adjacency, given, key):
+    """The propagations on half of a relation's edges (RA), or on all, by weights (LA)."""
+
+    def dropped():
+        kept = jax.random.bernoulli(key, 1 - config.drop_edges, given.shape)
+        loops = jnp.eye(len(x), dtype=bool)[None]
+        return given * jnp.where(loops, 1, kept / (1 - config.drop_edges))
+
+    def weighted():  # relaxed draws of edges, whose log-odds are sums over their two ends
+        score = modules(config)[2].apply(generator['score'], x)
+        odds = (score + score.T)[None] + jax.random.logistic(key, given.shape)
+        return jax.vmap(models.propagation)(adjacency * nn.sigmoid(odds))
+
+    return jax.lax.cond(arm.generated > 0, weighted, dropped)
 
 
 @functools.lru_cache
 def build(config, relations=3):
     """(init, step) of InfoMGF on a whole graph; LA's generator takes a step after the model's."""
-    model, generator = Model(config, relations), Generator(config)
+    encoder, head, score, decoder = modules(config)
     adam, slow = (train.adamw(r, weight_decay=0.0)
                   for r in (config.learning_rate, config.generator_rate))  # fmt: skip
-    agree = functools.partial(losses.info_nce, temperature=config.temperature)
-    both = lambda pairs: jnp.stack([agree(a, b) + agree(b, a) for a, b in pairs]).mean() / 2
+    agree = jax.vmap(functools.partial(losses.clip, logit_scale=1 / config.temperature))
+    pairs = np.triu_indices(relations, 1)
 
     def init(key, arm=ARMS['infomgf-ra']):
-        first, second = jax.random.split(key)
-        x, square = jnp.ones((4, config.features)), jnp.ones((4, 4))
-        graph = jnp.ones((relations, 4, 4))
-        tiny = Model(replace(config, neighbours=2), relations)
-        params = {
-            'model': tiny.init(first, x, graph, [x] * relations, graph, Arm()),
-            'generator': generator.init(second, x, square[:, : config.width], second),
-        }
-        moments = adam.init(params['model']), slow.init(params['generator'])
-        return train.State(params, moments, None, Arm(*map(jnp.float32, arm)), jnp.int32(0))
+        keys = iter(jax.random.split(key, 4 + 3 * relations))
+        x, z, square = (jnp.ones((4, n)) for n in (config.features, config.width, 4))
+        heads = [[head.init(next(keys), z) for _ in range(relations)] for _ in range(3)]
+        heads = [jax.tree.map(lambda *each: jnp.stack(each), *role) for role in heads]
+        weights = jnp.ones((relations, 2, config.features))
+        params = {'encoder': encoder.init(next(keys), x, square), 'weights': weights}
+        params['fused weights'] = jnp.ones((2, config.features * (relations + 1)))
+        params |= dict(zip(('own', 'unique', 'fused'), heads, strict=True))
+        generator = {'score': score.init(next(keys), x), 'decoder': decoder.init(next(keys), z)}
+        moments = adam.init(params), slow.init(generator)
+        arm = Arm(*map(jnp.float32, arm))
+        return train.State((params, generator), moments, None, arm, jnp.int32(0))
 
-    def augmented(params, arm, x, adjacency, key):
-        """Of every relation, half of the edges (RA), or weighted ones (LA), as a propagation."""
-        found = []
-        for a, own in zip(adjacency, jax.random.split(key, relations), strict=True):
-            one, other = jax.random.split(own)
-            kept = jax.random.bernoulli(one, 1 - config.drop_edges, a.shape)
-            loops, spread = jnp.eye(len(x)), models.propagation(a)
-            dropped = spread * jnp.where(loops > 0, 1, kept / (1 - config.drop_edges))
-            weights = generator.apply(params, x, other, method='weigh')
-            weighted = models.propagation(a * weights)
-            found.append(jnp.where(arm.generated > 0, weighted, dropped))
-        return found
-
-    def objective(params, generating, arm, batch, key):
-        x, adjacency = unpack(batch)
-        of_edges, of_dropout = jax.random.split(key)
-        given, propagated = spread(config, x, adjacency)
-        changed = jax.lax.stop_gradient(augmented(generating, arm, x, adjacency, of_edges))
-        inputs = x, given, propagated, changed, arm
-        options = {'train': True, 'rngs': {'dropout': of_dropout}}
-        pairs = model.apply(params, *inputs, **options)[-1]
-        terms = {name: both(value) for name, value in pairs.items()}
+    def objective(params, generator, arm, batch, key):
+        x, adjacency, given, h = unpack(config, batch)
+        keys = jax.random.split(key, 4)
+        graphs = graphs_of(config, params, arm, x, given, h, keys[0])
+        *z, fused = encode(config, params['encoder'], x, graphs, keys[1])
+        changed = augmented(config, generator, arm, x, adjacency, given, keys[2])
+        u = encode(config, params['encoder'], x, jax.lax.stop_gradient(changed), keys[3])
+        project = jax.vmap(head.apply)
+        own, unique = project(params['own'], jnp.stack(z)), project(params['unique'], u)
+        fused = jax.vmap(head.apply, (0, None))(params['fused'], fused)
+        one = jnp.concatenate([fused, own[pairs[0]], own])
+        loss = agree(one, jnp.concatenate([own, own[pairs[1]], unique])).mean(1)
+        parts = jnp.split(loss, [relations, len(loss) - relations])
+        terms = dict(zip(('fused', 'shared', 'unique'), (p.mean() for p in parts), strict=True))
         return terms['fused'] + terms['shared'] + arm.unique * terms['unique'], terms
 
-    def adversary(generating, params, arm, batch, key):
+    def rival(generator, params, arm, batch, key):
         """Little of z_v in u_v, but all of X_v."""
-        x, adjacency = unpack(batch)
-        given, propagated = spread(config, x, adjacency)
-        changed = augmented(generating, arm, x, adjacency, key)
-        _, own, unique, _ = model.apply(params, x, given, propagated, changed, arm)
-        loss = 0.0
-        for z, u, wanted in zip(own, unique, propagated, strict=True):
-            similarity = losses.cosine_matrix(u, z) / config.temperature
-            made = generator.apply(generating, u, method=lambda g, u: g.decode(u))
-            rebuilt = 1 - losses.cosine_similarity(made, wanted).mean()
-            loss += config.leak * (jnp.diagonal(similarity).mean() - similarity.mean()) + rebuilt
-        return loss
+        x, adjacency, given, h = unpack(config, batch)
+        graphs = graphs_of(config, params, arm, x, given, h)
+        z = encode(config, params['encoder'], x, graphs[:-1])
+        changed = augmented(config, generator, arm, x, adjacency, given, key)
+        u = encode(config, params['encoder'], x, changed)
+        similarity = jax.vmap(losses.cosine_matrix)(u, z) / config.temperature
+        bound = jnp.diagonal(similarity, axis1=1, axis2=2).mean() - similarity.mean()
+        rebuilt = jax.vmap(losses.cosine_similarity)(decoder.apply(generator['decoder'], u), h)
+        return relations * (config.leak * bound + 1 - rebuilt.mean())
+
+    def idle(generator, *_):
+        return jnp.zeros(()), jax.tree.map(jnp.zeros_like, generator)
 
     def step(state, batch, key):
         first, second = jax.random.split(key)
-        params, generating, arm = state.params['model'], state.params['generator'], state.extra
+        (params, generator), arm = state.params, state.extra
         slope = jax.value_and_grad(objective, has_aux=True)
-        (loss, terms), grads = slope(params, generating, arm, batch, first)
+        (loss, terms), grads = slope(params, generator, arm, batch, first)
         updates, moments = adam.update(grads, state.opt_state[0], params)
         params = optax.apply_updates(params, updates)
-        against, grads = jax.value_and_grad(adversary)(generating, params, arm, batch, second)
-        updates, slow_moments = slow.update(grads, state.opt_state[1], generating)
-        generating = optax.apply_updates(generating, updates)
-        params = {'model': params, 'generator': generating}
-        metrics = {'loss': loss, 'adversary': against, **terms}
-        moments = moments, slow_moments
-        return train.State(params, moments, None, arm, state.step + 1), metrics
+        turn = jax.value_and_grad(rival)
+        given = generator, params, arm, batch, second
+        against, grads = jax.lax.cond(arm.generated > 0, turn, idle, *given)
+        updates, slow_moments = slow.update(grads, state.opt_state[1], generator)
+        generator = optax.apply_updates(generator, updates)
+        moments, metrics = (moments, slow_moments), {'loss': loss, 'rival': against, **terms}
+        return train.State((params, generator), moments, None, arm, state.step + 1), metrics
 
     return init, step
-
-
-def unpack(batch):
-    """x [N, D], and adjacency float [R, N, N] of a batch whose rows are nodes."""
-    return batch['x'], batch['adjacency'].astype(jnp.float32).swapaxes(0, 1)
-
-
-def spread(config, x, adjacency):
-    """Propagations of all relations, and x after r of them, with unit rows."""
-    given, found = jax.vmap(models.propagation)(adjacency), []
-    for a in given:
-        found.append(losses.normalise(jnp.linalg.matrix_power(a, config.propagations) @ x))
-    return given, found
 
 
 def inputs(config):
@@ -247,26 +232,24 @@ def inputs(config):
 
 @functools.lru_cache
 def build_classifier(config):
-    """(start, step) of a GCN on few labels; the best on validation nodes is kept."""
+    """(init, step) of a GCN on few labels; what the best on validation nodes answers is kept."""
     net = models.GCN((config.classifier_hidden, 4), dropout=config.dropout)
-    rate, decay = config.classifier_rate, config.classifier_decay
-    optimiser = train.adamw(rate, weight_decay=decay)
+    optimiser = train.adamw(config.classifier_rate, weight_decay=config.classifier_decay)
 
     def init(key):
         params = net.init(key, jnp.ones((4, config.features)), jnp.ones((4, 4)))
-        best = {'params': jax.tree.map(jnp.copy, params), 'right': jnp.zeros(())}
+        best = {'answer': jnp.zeros(config.nodes, jnp.int32), 'right': jnp.zeros(())}
         return train.create(params, optimiser, extra=best)
 
     def loss_fn(params, state, batch, key):
         options = {'train': True, 'rngs': {'dropout': key}}
         logits = net.apply(params, batch['x'], batch['graph'], **options)
-        known = batch['part'] == 0
+        known, held = batch['part'] == 0, batch['part'] == 1
         loss = jnp.where(known, losses.cross_entropy(logits, batch['label']), 0).sum() / known.sum()
-        seen = net.apply(params, batch['x'], batch['graph']).argmax(1) == batch['label']
-        held = batch['part'] == 1
-        right = jnp.where(held, seen, 0).sum() / jnp.maximum(held.sum(), 1)
-        better, best = right > state.extra['right'], state.extra
-        new = {'params': params, 'right': right}
+        answer = net.apply(params, batch['x'], batch['graph']).argmax(1).astype(jnp.int32)
+        right = (held * (answer == batch['label'])).sum() / jnp.maximum(held.sum(), 1)
+        new, best = {'answer': answer, 'right': right}, state.extra
+        better = right >= best['right']
         return loss, {}, jax.tree.map(lambda a, b: jnp.where(better, a, b), new, best)
 
     return init, train.gradient_step(loss_fn, optimiser)
@@ -278,27 +261,28 @@ def classify(config, ctx, name, made, graph, seed):
     batch = {'x': made['feature'], 'graph': graph, 'label': made['label'], 'part': made['part']}
     options = {'steps': config.classifier_steps, 'seed': seed, 'name': f'f1-{name}-{seed}'}
     state, _ = ctx.fit(step, init, batch, **options)
-    net = models.GCN((config.classifier_hidden, 4))
-    found = np.asarray(net.apply(state.extra['params'], batch['x'], graph).argmax(1))
-    tested = made['part'] == 2
+    tested, found = made['part'] == 2, np.asarray(state.extra['answer'])
     return f1_score(made['label'][tested], found[tested], average='macro')
 
 
-def clusters(config, ctx, made, h, seed):
+def clusters(ctx, made, h, seed):
     found = algorithms.kmeans(ctx.key(seed), h, 4, restarts=10)
     return evaluate.nmi(made['label'], np.asarray(found.labels))
 
 
+def whole(made):
+    return {'x': made['feature'], 'adjacency': made['adjacency'].swapaxes(0, 1)}
+
+
 def learn(config, ctx, study, method, made, seed):
     """Adds NMI of z and F1 on the fused graph of one arm; returns F1 and the graph."""
-    batch = {'x': made['feature'], 'adjacency': made['adjacency'].swapaxes(0, 1)}
     (init, step), name = build(config), f'{study}-{method}'.replace(' ', '-')
     state = jax.jit(init)(ctx.key(seed), ARMS[method])
     options = {'steps': config.steps, 'seed': seed, 'name': f'{name}-{seed}'}
-    state, _ = ctx.fit(step, state, batch, **options)
-    z, graph = embed(config, state.params['model'], state.extra, batch)
+    state, _ = ctx.fit(step, state, whole(made), **options)
+    z, graph = embed(config, state.params[0], state.extra, whole(made))
     f1 = classify(config, ctx, name, made, graph, seed)
-    nmi = clusters(config, ctx, made, z, seed)
+    nmi = clusters(ctx, made, z, seed)
     ctx.add(study=study, method=method, seed=seed, nmi=nmi, f1=f1)
     return f1, graph
 
@@ -306,38 +290,23 @@ def learn(config, ctx, study, method, made, seed):
 @functools.partial(jax.jit, static_argnums=0)
 def embed(config, params, arm, batch):
     """z [N, width] on the fused graph, and that graph."""
-    x, adjacency = unpack(batch)
-    given, propagated = spread(config, x, adjacency)
-    model = Model(config, len(given))
-    z = model.apply(params, x, given, propagated, given, arm)[0]
-    every = jnp.concatenate([*propagated, x], axis=1)
-    graph = model.apply(params, len(given), every, method='graph')
-    return z, jnp.where(arm.learned > 0, graph, given.mean(0))
-
-
-def corrupted(made, kind, share, seed):
-    """The graph with edges added or removed, or with features masked."""
-    random, adjacency = np.random.default_rng(seed), made['adjacency']
-    if kind == 'masked':
-        return made | {'feature': made['feature'] * (random.random(made['feature'].shape) >= share)}
-    odds = share * adjacency.mean((1, 2), keepdims=True) if kind == 'added' else share
-    drawn = np.triu(random.random(adjacency.shape) < odds, 1)
-    drawn |= drawn.swapaxes(1, 2)
-    return made | {'adjacency': adjacency | drawn if kind == 'added' else adjacency & ~drawn}
+    x, _, given, h = unpack(config, batch)
+    graph = graphs_of(config, params, arm, x, given, h)[-1]
+    return encode(config, params['encoder'], x, graph[None])[0], graph
 
 
 def compare(config, ctx, study, made, seed):
     """All arms on one graph, and the relations as they are; returns {method: F1}, and graphs."""
     scores, shown = {}, {}
-    for method in ARMS:
+    first = seed == ctx.seeds[0] or study == 'different'
+    for method in ARMS if first else ('infomgf-ra', 'shared only'):
         scores[method], shown[method] = learn(config, ctx, study, method, made, seed)
-    given, h = spread(config, made['feature'], made['adjacency'].astype(np.float32))
-    single = [(f'relation {i + 1}', a, x) for i, (a, x) in enumerate(zip(given, h, strict=True))]
-    for method, graph, x in (*single, ('mean of relations', given.mean(0), sum(h))):
+    _, _, given, h = jax.jit(unpack, static_argnums=0)(config, whole(made))
+    plain = {f'relation {i + 1}': (a, x) for i, (a, x) in enumerate(zip(given, h, strict=True))}
+    for method, (graph, x) in (plain | {'mean of relations': (given.mean(0), h.mean(0))}).items():
         f1 = classify(config, ctx, f'{study}-{method}'.replace(' ', '-'), made, graph, seed)
-        ctx.add(
-            study=study, method=method, seed=seed, nmi=clusters(config, ctx, made, x, seed), f1=f1
-        )
+        nmi = clusters(ctx, made, x, seed)
+        ctx.add(study=study, method=method, seed=seed, nmi=nmi, f1=f1)
     return scores, shown
 
 
@@ -367,8 +336,9 @@ def run(config, ctx):
 
 def robustness(config, ctx, made, scores, seed):
     """What noise costs, with and without learned graphs; excess: over half of the latter's."""
-    for kind in ('added', 'removed', 'masked'):
-        noisy, drops = corrupted(made, kind, config.noise, seed), {}
+    for kind in ('added', 'removed', 'masked') if seed == ctx.seeds[0] else ('added',):
+        random, drops = np.random.default_rng(seed), {}
+        noisy = graphs.corrupted(random, made, kind=kind, share=config.noise)
         for method in ('infomgf-ra', 'no structure'):
             drops[method] = scores[method] - learn(config, ctx, kind, method, noisy, seed)[0]
         excess = drops['infomgf-ra'] - drops['no structure'] / 2

@@ -3,6 +3,7 @@
 from jssl.algorithms import any_order
 from jssl.algorithms.assignment import match_costs, match_labels
 from jssl.algorithms.decoding import beam_search, sample_tokens, truncate_logits
+from jssl.algorithms.described_classes import cache_logits, new_classes, unlabelled_classes
 from jssl.algorithms.diffusion import (
     Schedule,
     cosine_schedule,
@@ -30,6 +31,14 @@ from jssl.algorithms.kmeans import (
     minibatch_kmeans,
     pairwise_squared_distances,
 )
+from jssl.algorithms.krylov import (
+    Solution,
+    conjugate_directions,
+    conjugate_gradient,
+    incomplete_cholesky,
+    iterations_to,
+    ritz_pairs,
+)
 from jssl.algorithms.label_propagation import label_propagation
 from jssl.algorithms.label_shift import class_posteriors, factor_domains, in_domain
 from jssl.algorithms.laplacian_kmodes import (
@@ -44,6 +53,7 @@ from jssl.algorithms.laplacian_kmodes import (
 )
 from jssl.algorithms.neighbours import Neighbours, knn_edges, knn_graph, nearest
 from jssl.algorithms.pca import PCA, pca, project, whiten, whitening_matrix
+from jssl.algorithms.poisson import poisson_matrix, poisson_product
 from jssl.algorithms.sdp import (
     ClusterSDP,
     cluster_sdp,
@@ -72,14 +82,18 @@ __all__ = [
     'LaplacianKModes',
     'Neighbours',
     'Schedule',
+    'Solution',
     'Supports',
     'any_order',
     'assign',
     'beam_search',
+    'cache_logits',
     'class_gaussians',
     'class_means',
     'class_posteriors',
     'cluster_sdp',
+    'conjugate_directions',
+    'conjugate_gradient',
     'cosine_schedule',
     'data_and_noise',
     'ddim',
@@ -96,7 +110,9 @@ __all__ = [
     'graph_product',
     'guided',
     'in_domain',
+    'incomplete_cholesky',
     'information_maximisation',
+    'iterations_to',
     'kmeans',
     'kmeans_plus_plus',
     'knn_edges',
@@ -115,14 +131,18 @@ __all__ = [
     'membership_matrices',
     'minibatch_kmeans',
     'nearest',
+    'new_classes',
     'normalised_affinity',
     'normalised_cut',
     'normalised_laplacian',
     'pairwise_squared_distances',
     'pca',
+    'poisson_matrix',
+    'poisson_product',
     'profile_affinity',
     'project',
     'rectified_prototypes',
+    'ritz_pairs',
     'safe_damping',
     'sample_tokens',
     'shrunk_precision',
@@ -132,6 +152,7 @@ __all__ = [
     'spectral_embedding',
     'support_logits',
     'truncate_logits',
+    'unlabelled_classes',
     'update_supports',
     'whiten',
     'whitening_matrix',

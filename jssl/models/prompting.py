@@ -1,6 +1,7 @@
 """Masks for points and boxes: an image is encoded once and asked as often as one likes."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import chex
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 
 from jssl.models.detection import points_encoding
 from jssl.models.mlp import MLP, FeedForward
-from jssl.models.patches import depth_to_space
+from jssl.models.patches import depth_to_space, space_to_depth
 from jssl.models.positions import sincos_table
 from jssl.models.transformer import Attention
 from jssl.models.vit import ViT
@@ -30,11 +31,14 @@ class PromptableSegmenter(nn.Module):
 
     tokens = [quality, mask_1 ... mask_M, point_1 ... point_P],   p = position + kind
     tokens, m = blocks(tokens, encoder(x));   logits_k = mlp(mask_k) . upsample(m)
+    upsample: m = gelu(depth_to_space(W_i m) + V_i x_i) until m is as fine as x
 
-    A point belongs to several things, a part, the whole, a group of wholes: hence M masks.
+    A point belongs to several things, a part, the whole, a group of wholes: hence M masks. x_i is
+    the image in patches as large as m's: where an edge runs need not pass through the encoder.
 
     Segment Anything (Kirillov et al., 2023); here norms come first, and positions are sines and
-    cosines in place of random Fourier features.
+    cosines in place of random Fourier features. V_i x_i: SAM 2: Segment Anything in Images and
+    Videos (Ravi et al., 2024), whose encoder has fine maps of its own.
     """
 
     encoder: ViT  # with pooling=None, its patch a power of two
@@ -52,6 +56,7 @@ class PromptableSegmenter(nn.Module):
         steps = range(1, self.encoder.patch.bit_length())
         self.norm = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype)
         self.upsample = [nn.Dense(4 * (width >> i), dtype=self.dtype) for i in steps]
+        self.fine = [nn.Dense(width >> i, use_bias=False, dtype=self.dtype) for i in steps]
         self.kernel = MLP((width, width >> steps[-1]), dtype=self.dtype)
         self.confidence = MLP((width, self.masks), dtype=self.dtype)
 
@@ -61,17 +66,24 @@ class PromptableSegmenter(nn.Module):
         """Maps images [B, H, W, C] and their prompts, as in `decode`, to `Masks`."""
         return self.decode(self.encode(images, train=train), points, kinds)
 
-    def encode(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        """Maps images [B, H, W, C] to their features [B, H / patch, W / patch, D]."""
-        rows, columns = (side // self.encoder.patch for side in images.shape[1:3])
-        tokens = self.encoder(images, train=train)[:, self.encoder.prefix :]
-        return tokens.reshape(len(images), rows, columns, -1)
+    def encode(self, images: jax.Array, *, train: bool = False) -> list[jax.Array]:
+        """Maps images [B, H, W, C] to features [B, H / patch, W / patch, D] and to finer ones.
 
-    def decode(self, features: jax.Array, points: jax.Array, kinds: jax.Array) -> Masks:
+        Each is twice the size of the one before it and half as wide, the last [B, H, W, d].
+        """
+        patch = self.encoder.patch
+        rows, columns = (side // patch for side in images.shape[1:3])
+        tokens = self.encoder(images, train=train)[:, self.encoder.prefix :]
+        fine = [
+            layer(space_to_depth(images, patch >> i)) for i, layer in enumerate(self.fine, start=1)
+        ]
+        return [tokens.reshape(len(images), rows, columns, -1), *fine]
+
+    def decode(self, features: Sequence[jax.Array], points: jax.Array, kinds: jax.Array) -> Masks:
         """Answers Q prompts about each image.
 
         Args:
-          features: [B, h, w, D] of `encode`.
+          features: of `encode`, the first of them [B, h, w, D].
           points: x and y in 0 to 1 of the image [B, Q, P, 2].
           kinds: int [B, Q, P]: OUTSIDE or INSIDE of what is meant, START or END of a box around it,
             or ABSENT.
@@ -79,6 +91,7 @@ class PromptableSegmenter(nn.Module):
         Returns:
           `Masks`, H = h patch.
         """
+        features, *fine = features
         chex.assert_rank([features, points, kinds], [4, 4, 3])
         batch, rows, columns, width = features.shape
         queries = points.shape[1]
@@ -96,8 +109,8 @@ class PromptableSegmenter(nn.Module):
             tokens, x = block(tokens, x, start, positions, there[:, None, None])
 
         tokens, x = self.norm(tokens), x.reshape(count, rows, columns, width)
-        for layer in self.upsample:
-            x = nn.gelu(depth_to_space(layer(x), 2))
+        for layer, seen in zip(self.upsample, fine, strict=True):
+            x = nn.gelu(depth_to_space(layer(x), 2) + jnp.repeat(seen, queries, axis=0))
         logits = jnp.einsum('bmc,bhwc->bmhw', self.kernel(tokens[:, 1 : 1 + self.masks]), x)
         quality = jax.nn.sigmoid(self.confidence(tokens[:, 0]))
         return Masks(*(y.reshape(batch, queries, *y.shape[1:]) for y in (logits, quality)))

@@ -1,17 +1,22 @@
 """A self-distilled ViT on drawn objects, with its patch features and attention maps.
 
-    t = EMA of s,   L = mean_(g, v != g) H(softmax((t(x_g) - c) / tau_t), softmax(s(x_v) / tau_s))
+    t = EMA of s,   L = mean_(g, v != g) H(q(x_g), softmax(s(x_v) / tau_s))
+    q = softmax(t / tau_t), by Sinkhorn over the batch
 
 g is a large crop, v any other; of its own large crops the student sees the share `keep` of the
-patches. `network` is a `ViT`: network.apply(variables, images) gives features [B, D] of images in
-[0, 1], of any size that `patch` divides; `models.patch_features`, `patch_keys` and
-`class_attention` give its maps: (network, variables, images) -> [B, h, w, D] or [B, heads, h, w].
+patches. Sinkhorn's algorithm centres each batch by itself, as in DINOv2: in so few steps the
+paper's running centre came too late, and all images fell to one prototype.
+
+`network` is a `ViT`: network.apply(variables, images) gives features [B, D] of images in [0, 1], of
+any size that `patch` divides; `models.patch_features`, `patch_keys` and `class_attention` give its
+maps: (network, variables, images) -> [B, h, w, D] or [B, heads, h, w].
 
 Good for objects against a backdrop, for matching patches between images. Bad at fine classes: it is
 three blocks deep and saw some thousand images.
 
 Emerging Properties in Self-Supervised Vision Transformers (Caron et al., 2021); keep: Masked
-Siamese Networks for Label-Efficient Learning (Assran et al., 2022).
+Siamese Networks for Label-Efficient Learning (Assran et al., 2022); DINOv2: Learning Robust Visual
+Features without Supervision (Oquab et al., 2023).
 
     jssl zoo tiny_dino
 """
@@ -21,9 +26,8 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jssl import data, evaluate, losses, models, train
+from jssl import algorithms, data, evaluate, losses, models, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Recipe:
     keep: float = 0.5  # share of a large crop's patches that the student sees
     prototypes: int = 128  # K
     temperature: float = 0.03  # tau_t; tau_s is 0.1
-    momentum: float = 0.99  # of the average, rising to 1
+    momentum: float = 0.95  # of the average, rising to 1; nearer to 1, it is left behind
     steps: int = 500
     batch: int = 64
     learning_rate: float = 1e-3  # peak
@@ -68,9 +72,7 @@ def build(recipe):
         scales=((0.4, 1.0), (0.1, 0.4)),
         augment=view,
     )
-    large, views = recipe.counts[0], sum(recipe.counts)
-    pairs = [(g, v) for g in range(large) for v in range(views) if v != g]
-    g, v = (np.array(side) for side in zip(*pairs, strict=True))
+    large = recipe.counts[0]
     patches = (recipe.crops[0] // recipe.patch) ** 2
     channels = load(recipe, 'test')['image'].shape[3]
 
@@ -79,7 +81,7 @@ def build(recipe):
         images = jnp.zeros((1, recipe.crops[0], recipe.crops[0], channels))
         params = {'vit': vit.init(keys[0], images)['params']}
         params['head'] = head.init(keys[1], jnp.zeros((1, recipe.width)))['params']
-        return train.create(params, optimiser, average=True, extra=jnp.zeros(recipe.prototypes))
+        return train.create(params, optimiser, average=True)
 
     def scores(params, crops, keep=None):
         """[B, n, H, W, 3] -> [B, n, K]"""
@@ -93,14 +95,10 @@ def build(recipe):
         order = jax.random.uniform(k_keep, (wide.shape[0] * large, patches)).argsort(1)
         keep = order[:, : round(recipe.keep * patches)]
         student = jnp.concatenate([scores(params, wide, keep), scores(params, narrow)], axis=1)
-        flat = lambda scores: scores.reshape(-1, recipe.prototypes)
-        loss = losses.dino(
-            flat(student[:, v]),
-            flat(teacher[:, g]),
-            state.extra,
-            teacher_temperature=recipe.temperature,
-        )
-        return loss.mean(), {}, losses.dino_center(state.extra, flat(teacher))
+        teacher = teacher.swapaxes(0, 1)
+        flat = teacher.reshape(-1, recipe.prototypes)
+        codes = algorithms.sinkhorn(flat, epsilon=recipe.temperature).reshape(teacher.shape)
+        return losses.swapped_prediction(student.swapaxes(0, 1), codes).mean()
 
     momentum = train.schedules.cosine_momentum(recipe.momentum, recipe.steps)
     return init, train.gradient_step(loss_fn, optimiser, ema=momentum)

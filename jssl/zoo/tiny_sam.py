@@ -30,11 +30,13 @@ from jssl.data import rasterise
 from jssl.models.prompting import ABSENT, END, INSIDE, OUTSIDE, START
 
 GROUPS, MEMBERS = 2, 3  # most of a picture, most of a group
+SMALLEST = 8  # pixels of a thing: of slivers that others leave to be seen, two are already an edge
 FIGURES = (
     lambda p: rasterise.circle(p, 0.85),
     lambda p: rasterise.box(p, 0.75, 0.75),
     lambda p: rasterise.box(p, 0.95, 0.4),
-    lambda p: rasterise.regular(p, 3),
+    # a triangle; a general polygon would take most of the time that drawing takes
+    lambda p: jnp.maximum(p[..., 1], 3**0.5 / 2 * jnp.abs(p[..., 0]) - p[..., 1] / 2) - 0.5,
     rasterise.cross,
 )
 PROMPTS = np.array(  # kinds of the slots: a point, two points, a box, a box and a point
@@ -148,8 +150,9 @@ def overlaps(found, target):
 def prompts(key, levels, count, *, jitter=0.1):
     """Prompts about pictures, and what they mean.
 
-    A pixel is drawn, the small parts' as often as the large ones'; then which of its levels is
-    meant, and how it is asked for: see PROMPTS.
+    A level is drawn, and a thing of it, the small ones as often as the large; then a pixel of that
+    thing, and how it is asked for: see PROMPTS. What is left of fewer than SMALLEST pixels is not
+    asked for.
 
     Args:
       levels: int [B, H, W, 3] of `pictures`.
@@ -164,11 +167,11 @@ def prompts(key, levels, count, *, jitter=0.1):
 
     def ask(key, levels):
         keys = jax.random.split(key, 6)
-        part = levels[..., 0].ravel()
-        area = jnp.zeros(1 + 2 * GROUPS * MEMBERS).at[part].add(1.0)
-        first = jax.random.categorical(keys[0], -jnp.log(area[part]))
-        level = jax.random.randint(keys[1], (), 0, levels.shape[-1])
+        level = jax.random.randint(keys[0], (), 0, levels.shape[-1])
         ids = levels.reshape(-1, levels.shape[-1])[:, level]
+        area = jnp.zeros(1 + 2 * GROUPS * MEMBERS).at[ids].add(1.0)
+        odds = jnp.where(area < SMALLEST, -1e9, -jnp.log(jnp.maximum(area, 1)))
+        first = jax.random.categorical(keys[1], odds[ids])
         target = ids == ids[first]
         kinds = jnp.asarray(PROMPTS)[jax.random.randint(keys[2], (), 0, len(PROMPTS))]
         inside = jax.random.bernoulli(keys[3]) | target.all()

@@ -82,6 +82,21 @@ def test_layers_tell_their_parts(redundant):
     assert (found['adjacency'][0] >= clean).all()
 
 
+@pytest.mark.parametrize('kind', ['added', 'removed', 'masked'])
+def test_corruption_is_as_large_as_asked_for(kind):
+    made = {k: v[0] for k, v in graphs.dataset(family='multiplex', count=1).items()}
+    found = graphs.corrupted(np.random.default_rng(0), made, kind=kind, share=0.3)
+    old, new = made['adjacency'], found['adjacency']
+    np.testing.assert_array_equal(new, new.swapaxes(1, 2))
+    assert not new.diagonal(axis1=1, axis2=2).any()
+    want = {'added': 1.3, 'removed': 0.7, 'masked': 1.0}[kind]
+    np.testing.assert_allclose(new.sum((1, 2)) / old.sum((1, 2)), want, atol=0.05)
+    assert (new >= old).all() if kind == 'added' else (new <= old).all()
+    kept = found['feature'] == made['feature']
+    np.testing.assert_allclose(kept.mean(), 0.7 if kind == 'masked' else 1, atol=0.02)
+    assert not found['feature'][~kept].any()
+
+
 def test_roles_are_alike_as_far_as_they_reach():
     """Nodes of one role have the same number of nodes at each distance inside their motif."""
     found = graphs.dataset(family='roles', count=1)

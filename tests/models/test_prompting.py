@@ -67,11 +67,17 @@ def test_an_image_is_encoded_once_and_asked_everywhere(draw):
     options = {'side': 3, 'quality': 0.5, 'stability': 0.0, 'overlap': 0.6}
 
     def run(variables):
-        features = net.apply(variables, IMAGES, method='encode')
-        asked = net.apply(variables, features, points, kinds, method='decode')
-        return asked, models.segment_everything(net, variables, IMAGES, **options)
+        decode = lambda *args: net.apply(variables, *args, points, kinds, method='decode')
+        coarse, *fine = features = net.apply(variables, IMAGES, method='encode')
+        others = decode([coarse, *(x[::-1] for x in fine)])
+        found = models.segment_everything(net, variables, IMAGES, **options)
+        return features, decode(features), others, found
 
-    asked, (logits, quality, kept) = jax.device_get(jax.jit(run)(variables))
+    features, asked, others, (logits, quality, kept) = jax.device_get(jax.jit(run)(variables))
+    assert [x.shape for x in features] == [(2, 2, 3, 8), (2, 4, 6, 4), (2, 8, 12, 2)]
+    # fine maps say where edges run, not what is meant
+    np.testing.assert_allclose(asked.quality, others.quality, atol=1e-5)
+    assert np.abs(asked.logits - others.logits).max() > 1e-4
     assert logits.shape == (2, 27, 8, 12)
     for image in range(2):
         order = np.argsort(-asked.quality[image].ravel())

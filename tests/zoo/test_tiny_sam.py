@@ -8,11 +8,11 @@ from jssl import models, train
 from jssl.models.prompting import ABSENT, END, INSIDE, OUTSIDE, START
 from jssl.zoo import tiny_sam as zoo
 
-TOY = zoo.Recipe(size=16, width=8, depth=1, layers=1, prompts=2, steps=3, batch=8)
+TOY = zoo.Recipe(size=8, patch=2, width=8, depth=1, layers=1, prompts=2, steps=3, batch=8)
 SIZE = 24
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def drawn():
     """(images, levels, points, kinds, target) of a few pictures, eight prompts about each."""
 
@@ -47,6 +47,7 @@ def test_a_prompt_means_a_part_an_object_or_a_group(drawn):
             assert any(len(set(x)) == 1 and w for x, w in zip(ids, whole, strict=True))
             np.testing.assert_allclose(around[0], [columns.min(), rows.min()], atol=1e-4)
             np.testing.assert_allclose(around[1], [columns.max() + 1, rows.max() + 1], atol=1e-4)
+            assert mask.sum() >= zoo.SMALLEST
             for slot in range(2):
                 j, i = (points[n, q, slot] * SIZE).astype(int)
                 if kinds[n, q, slot] in (INSIDE, OUTSIDE):
@@ -74,9 +75,15 @@ def test_the_best_of_the_answers_counts():
     assert float(wrong) > 5
 
 
-def test_trains_and_measures():
+def test_trains_and_measures(monkeypatch):
+    def noise(key, count, size):
+        images = jax.random.uniform(key, (count, size, size, 3))
+        return images, (images > 0.5).astype(int)
+
+    monkeypatch.setattr(zoo, 'pictures', noise)  # drawing takes longer to compile than training
     init, step = zoo.build(TOY)
-    options = {'steps': 3, 'key': 0, 'progress': False}
+    mesh = train.make_mesh('data:1', jax.devices()[:1])
+    options = {'steps': 3, 'key': 0, 'mesh': mesh, 'progress': False}
     state, history = train.fit(step, init, zoo.batches(TOY), **options)
     assert np.isfinite(history['loss']).all()
     found = zoo.measure(TOY, zoo.variables(TOY, state))

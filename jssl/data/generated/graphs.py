@@ -166,6 +166,31 @@ def multiplex(
     }
 
 
+def corrupted(
+    random: np.random.Generator, made: dict[str, np.ndarray], *, kind: str, share: float
+) -> dict[str, np.ndarray]:
+    """A graph with edges added or removed, or with parts of its features set to zero.
+
+    Args:
+      random: NumPy generator.
+      made: columns with adjacency bool [..., N, N] and feature [N, D].
+      kind: 'added', 'removed' or 'masked'.
+      share: of each layer's edges that come or go, of the features that are masked; expected.
+
+    Returns:
+      The columns, of which one is changed.
+
+    Multiplex Graph Structure Learning (Shen et al., 2024), figure 4.
+    """
+    adjacency, feature = made['adjacency'], made['feature']
+    if kind == 'masked':
+        return made | {'feature': feature * (random.random(feature.shape) >= share)}
+    density = adjacency.mean((-2, -1), keepdims=True) if kind == 'added' else 1.0
+    drawn = np.triu(random.random(adjacency.shape) < share * density, 1)
+    drawn |= drawn.swapaxes(-2, -1)
+    return made | {'adjacency': adjacency | drawn if kind == 'added' else adjacency & ~drawn}
+
+
 def roles(
     random: np.random.Generator, *, ring: int = 40, motifs: int = 16, labelled: int = 5
 ) -> dict[str, np.ndarray]:
