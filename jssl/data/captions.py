@@ -117,15 +117,17 @@ def phrase(
     return ' '.join([article, words] + ([] if place is None else [PLACES[place]]))
 
 
-def describe(known: Mapping[str, np.ndarray], *, seed: int, colour: float = 0.85) -> list[str]:
+def describe(
+    known: Mapping[str, np.ndarray], *, seed: int, colour: float = 0.85, texture: float = 0.5
+) -> list[str]:
     """A sentence about each of many shapes, in one of several wordings, some factors left unsaid.
 
     Args:
       known: of `factors`.
       seed: of the wordings: the template, what is said, and whether a synonym stands for a word, as
         it does in half of the sentences that have one.
-      colour: share of the sentences that say the colour; nine in ten say the shape, half of them
-        texture, size or place.
+      colour, texture: share of the sentences that say it; nine in ten say the shape, half of them
+        size or place.
 
     Returns:
       N sentences.
@@ -134,7 +136,7 @@ def describe(known: Mapping[str, np.ndarray], *, seed: int, colour: float = 0.85
     for templates.
     """
     rng, count = generator(seed, 'captions'), len(known['shape'])
-    shares = {'shape': 0.9, 'colour': colour, 'texture': 0.5, 'size': 0.5, 'place': 0.5}
+    shares = {'shape': 0.9, 'colour': colour, 'texture': texture, 'size': 0.5, 'place': 0.5}
     said = {name: rng.random(count) < share for name, share in shares.items()}
     template, other = rng.integers(len(TEMPLATES), size=count), rng.random((count, LENGTH)) < 0.5
     texts = []

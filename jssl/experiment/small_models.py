@@ -103,7 +103,8 @@ def main():
     runtime.configure()
     try:
         for name in sys.argv[1:] or entries():
-            rows = read() | {name: row(zoo.get(name))}
+            found = row(zoo.get(name))  # before the file is read: others may measure too
+            rows = read() | {name: found}
             partial = FILE.with_suffix('.partial')
             partial.write_text(json.dumps(dict(sorted(rows.items())), indent=1) + '\n')
             os.replace(partial, FILE)

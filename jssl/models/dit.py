@@ -36,6 +36,7 @@ class DiT(nn.Module):
     label_deviation: float = 0.02  # of what labels add at the start
     cross: bool = False  # blocks attend to a context too
     mlp_ratio: float = 4.0
+    base: float = 10000.0  # of the positions, slowest to fastest period; less for a small grid
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -113,7 +114,8 @@ class DiT(nn.Module):
     def positions(self, grid: tuple[int, int]) -> jax.Array:
         """What is added to the patches of a grid, in row-major order: [N, width]."""
         # columns have the first half of the channels, as in the weights that were published
-        return jnp.roll(sincos_table(grid, self.width), self.width // 2, axis=1)
+        table = sincos_table(grid, self.width, base=self.base)
+        return jnp.roll(table, self.width // 2, axis=1)
 
     def _check_call(self, label, context):
         if (label is None) != (self.classes is None):

@@ -36,7 +36,7 @@ class Recipe:
     width: int = 64
     depth: int = 2  # blocks of either part
     heads: int = 2
-    steps: int = 600
+    steps: int = 1000
     batch: int = 64
     learning_rate: float = 3e-3  # peak
     weight_decay: float = 0.05

@@ -83,3 +83,12 @@ def test_refusals():
         models.DiT(2, 8, 1, 2, channels=3).init(key, X, TIME, context=CONTEXT)
     with pytest.raises(ValueError, match='divisible by 4'):
         models.DiT(4, 8, 1, 2, channels=3).init(key, X, TIME)
+
+
+def test_a_small_base_tells_the_places_of_a_small_grid_apart():
+    def alike(base):
+        p = np.asarray(DIT.clone(width=96, base=base).positions((4, 4)))
+        return np.corrcoef(p)[~np.eye(16, dtype=bool)].mean()
+
+    assert alike(10.0) < 0.4
+    assert alike(10000.0) > 0.8
