@@ -245,7 +245,9 @@ def trained(config, ctx, name, known, towers, own, shots):
               'tip-adapter-f': {'text': text, 'values': values}}  # fmt: skip
     steps, found = {'coop': config.prompt_steps, 'tip-adapter-f': config.key_steps}, {}
     for method, extra in extras.items():
-        init, step = build(replace(config, classes=classes, shots=(shots,)), method)
+        # prompts do not know how many images there are: one program for all
+        shape = {'shots': (shots,)} if method == 'tip-adapter-f' else {}
+        init, step = build(replace(config, classes=classes, **shape), method)
         extra = jax.tree.map(jnp.array, extra | {'scale': scale})
         state = jax.jit(init)(ctx.key(ctx.seeds[0]))._replace(extra=extra)
         if method == 'tip-adapter-f':

@@ -11,8 +11,8 @@ paper's running centre came too late, and all images fell to one prototype.
 any size that `patch` divides; `models.patch_features`, `patch_keys` and `class_attention` give its
 maps: (network, variables, images) -> [B, h, w, D] or [B, heads, h, w].
 
-Good for objects on a quiet ground, for matching patches between images. Bad at fine classes, and on
-photographs: it is three blocks deep and saw some thousand images.
+Good for objects against a backdrop, for matching patches between images. Bad at fine classes: it is
+three blocks deep and saw some thousand images.
 
 Emerging Properties in Self-Supervised Vision Transformers (Caron et al., 2021); keep: Masked
 Siamese Networks for Label-Efficient Learning (Assran et al., 2022); DINOv2: Learning Robust Visual
@@ -29,14 +29,11 @@ import jax.numpy as jnp
 
 from jssl import algorithms, data, evaluate, losses, models, train
 
-# On photographs it learns the backdrop, which all crops of an image share, and not the object.
-QUIET = (('background', 'texture'), ('contrast', (0.0, 0.1)), ('clutter', 0))
-
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     data: str = 'shapes'  # a set of images; labels and masks are for `measure` alone
-    options: tuple = QUIET  # of `data.load`
+    options: tuple = ()  # of `data.load`: (('background', 'texture'),)
     patch: int = 4
     width: int = 64
     depth: int = 3

@@ -32,11 +32,11 @@ from jssl.data.generated import languages
 class Recipe:
     language: int = 0  # seed of the invented language
     order: str = 'SOV'  # of its subject, verb and object
-    count: int = 4000  # pairs in training
+    count: int = 16000  # pairs in training
     width: int = 64
     depth: int = 2  # blocks of either part
     heads: int = 2
-    steps: int = 1000
+    steps: int = 1200
     batch: int = 64
     learning_rate: float = 3e-3  # peak
     weight_decay: float = 0.05
