@@ -20,13 +20,14 @@ class Discriminant(NamedTuple):
         return jnp.matmul(h, self.weights, precision='highest') + self.bias[None, :]
 
 
-def shrunk_precision(centred: jax.Array) -> jax.Array:
+def shrunk_precision(centred: jax.Array, *, weight: jax.Array | float = 1.0) -> jax.Array:
     """The inverse of a covariance, shrunk so that it exists for any number of rows.
 
-        P = D ((N - 1) S + tr(S) I)^-1,   S = sum_i x_i x_i' / (N - 1)
+        P = D ((w N - 1) S + tr(S) I)^-1,   S = w sum_i x_i x_i' / (w N - 1)
 
     Args:
         centred: rows [N, D] less their means, not all zero.
+        weight: w, how often every row counts: 1 / 2 where each is there twice.
 
     Returns:
         P [D, D].
@@ -38,8 +39,8 @@ def shrunk_precision(centred: jax.Array) -> jax.Array:
     chex.assert_rank(centred, 2)
     x = at_least_float32(centred)
     count, width = x.shape
-    scatter = jnp.matmul(x.T, x, precision='highest')
-    sphere = jnp.trace(scatter) / max(count - 1, 1) * jnp.eye(width, dtype=x.dtype)
+    scatter = weight * jnp.matmul(x.T, x, precision='highest')
+    sphere = jnp.trace(scatter) / jnp.maximum(weight * count - 1, 1) * jnp.eye(width, dtype=x.dtype)
     return width * jnp.linalg.inv(scatter + sphere)
 
 
@@ -68,7 +69,12 @@ def linear_discriminant(
 
 
 def gaussian_discriminant(
-    h: jax.Array, labels: jax.Array, *, classes: int, log_prior: jax.Array | float = 0.0
+    h: jax.Array,
+    labels: jax.Array,
+    *,
+    classes: int,
+    log_prior: jax.Array | float = 0.0,
+    weight: jax.Array | float = 1.0,
 ) -> Discriminant:
     """Fits class means and one shrunk covariance to features, and turns them into a classifier.
 
@@ -77,6 +83,7 @@ def gaussian_discriminant(
         labels: classes [N], integer, every class at least once.
         classes: K.
         log_prior: as in `linear_discriminant`.
+        weight: as in `shrunk_precision`.
 
     Returns:
         `Discriminant`.
@@ -89,4 +96,5 @@ def gaussian_discriminant(
     member = jax.nn.one_hot(labels, classes, dtype=h.dtype)
     counts = jnp.maximum(member.sum(0), 1)
     means = jnp.matmul(member.T, h, precision='highest') / counts[:, None]
-    return linear_discriminant(means, shrunk_precision(h - means[labels]), log_prior=log_prior)
+    precision = shrunk_precision(h - means[labels], weight=weight)
+    return linear_discriminant(means, precision, log_prior=log_prior)

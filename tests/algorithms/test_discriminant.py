@@ -55,3 +55,14 @@ def test_a_round_covariance_gives_the_nearest_mean():
     h = RNG.normal(size=(50, 4)).astype('f')
     near = ((h[:, None] - x[None]) ** 2).sum(-1).argmin(1)
     np.testing.assert_array_equal((h @ weights + bias).argmax(1), near)
+
+
+def test_rows_that_are_there_twice_and_count_half():
+    x, y = RNG.normal(size=(8, 5)).astype('f'), np.tile([0, 1], 4)
+    once = algorithms.gaussian_discriminant(x, y, classes=2)
+    twice = algorithms.gaussian_discriminant(
+        np.tile(x, (2, 1)), np.tile(y, 2), classes=2, weight=0.5
+    )
+    for a, b in zip(twice, once, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(once.logits(x), x @ once.weights + once.bias, rtol=1e-5, atol=1e-5)
