@@ -33,14 +33,14 @@ class Recipe:
     count: int = 12000  # images
     background: str = 'photo'  # or 'texture', 'plain'
     sentences: int = 4  # about each image
-    texture: float = 0.8  # share of them that says the texture, which is the hardest to see
+    texture: float = 0.95  # share of them that says the texture, which is the hardest to see
     widths: tuple[int, ...] = (32, 64, 128)  # of the image tower's convolutions
     strides: tuple[int, ...] = (2, 2, 1)
     heads: int = 4  # of the attention that pools
     text_width: int = 64
     text_depth: int = 2
     joint: int = 64  # of the space that they share
-    steps: int = 800
+    steps: int = 1000
     batch: int = 128
     learning_rate: float = 2e-3  # peak
     seed: int = 0
