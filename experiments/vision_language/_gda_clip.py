@@ -33,7 +33,7 @@ import numpy as np
 from jssl import algorithms, data, evaluate, experiment, losses, train, zoo
 from jssl.data import augment, captions, described, imbalance
 from jssl.experiment import Claim, figures
-from jssl.zoo import adapters
+from jssl.zoo import tuning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +105,9 @@ def build(config, method='coop'):
         net = zoo.two_towers(config.model, **dict(config.small))
         make = train.sgd if config.optimiser == 'sgd' else train.adamw
         many |= {'places': config.places, 'length': config.length}
-        return adapters.prompts(net, make(cosine(config.prompt_rate, config.prompt_steps)), **many)
+        return tuning.prompts(net, make(cosine(config.prompt_rate, config.prompt_steps)), **many)
     many |= {'count': config.classes * config.shots[-1], 'width': config.joint}
-    return adapters.keys(train.adamw(cosine(config.key_rate, config.key_steps)), **many)
+    return tuning.keys(train.adamw(cosine(config.key_rate, config.key_steps)), **many)
 
 
 def inputs(config):
@@ -242,7 +242,7 @@ def trained(config, ctx, name, known, towers, few, weight, own):
     y = np.repeat(np.asarray(flat(few[0])[1])[:, None], seeds, axis=1)
     rows = {'feature': np.moveaxis(few.reshape(seeds, -1, width), 0, 1), 'label': y}
     values, (text, scale) = weight * jax.nn.one_hot(flat(few[0, :1])[1], classes), known.words
-    extras = {'coop': {'frozen': adapters.text_tower(towers.variables), 'tokens': known.tokens},
+    extras = {'coop': {'frozen': tuning.text_tower(towers.variables), 'tokens': known.tokens},
               'tip-adapter-f': {'text': text, 'values': values}}  # fmt: skip
     steps, found = (config.prompt_steps, config.key_steps), {}
     for (method, extra), count in zip(extras.items(), steps, strict=True):

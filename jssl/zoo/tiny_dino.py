@@ -11,8 +11,8 @@ paper's running centre came too late, and all images fell to one prototype.
 any size that `patch` divides; `models.patch_features`, `patch_keys` and `class_attention` give its
 maps: (network, variables, images) -> [B, h, w, D] or [B, heads, h, w].
 
-Good for objects against a backdrop, for matching patches between images. Bad at fine classes: it is
-three blocks deep and saw some thousand images.
+Its attention leans towards objects, no more yet, and its features follow the backdrop, which all
+crops of an image share: three blocks that saw some thousand images do not name what is there.
 
 Emerging Properties in Self-Supervised Vision Transformers (Caron et al., 2021); keep: Masked
 Siamese Networks for Label-Efficient Learning (Assran et al., 2022); DINOv2: Learning Robust Visual

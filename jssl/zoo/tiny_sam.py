@@ -10,8 +10,8 @@ which, so the network answers with three masks and the overlap that it expects o
 methods 'encode' and 'decode' do so in two steps, the second as often as one likes;
 `models.segment_everything(network, variables, images)` asks everywhere.
 
-Good for flat figures with edges, whatever they are, from about four pixels on. Bad at texture, and
-at photographs.
+Fair at flat figures with edges, better where it is given a box than a point. Bad at texture, and at
+photographs.
 
 Segment Anything (Kirillov et al., 2023).
 

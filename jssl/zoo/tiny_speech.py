@@ -10,8 +10,8 @@ asked of `zoo.get` in its turn.
 method='encode', taps=True)` reads them; `features` takes the middle layer, `units` its clusters,
 [B, N] in [0, K).
 
-Good for what is said, whoever says it, and for units to resynthesise or count. Bad at any voice
-that is not drawn, and at pitch, which nothing asks of it.
+Good for units to resynthesise or count. Its features name phones no better than log-mel does. Bad
+at any voice that is not drawn, and at pitch, which nothing asks of it.
 
 HuBERT: Self-Supervised Speech Representation Learning by Masked Prediction of Hidden Units (Hsu et
 al., 2021).

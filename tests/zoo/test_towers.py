@@ -1,7 +1,5 @@
 """A model of images and sentences as functions; what is trained on its features."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +7,7 @@ import optax
 import pytest
 
 from jssl import models, zoo
-from jssl.zoo import adapters, tiny_clip
+from jssl.zoo import tiny_clip, tuning
 
 QUICK = True
 RNG = np.random.default_rng(0)
@@ -53,7 +51,7 @@ def test_learned_words_in_place_of_given_ones(towers):
         zoo.encode_sentences(*towers[:2], TOKENS, words[0, 1:3]), plain, atol=1e-5
     )
     assert np.abs(zoo.encode_sentences(*towers[:2], TOKENS, words[0, 3:5]) - plain).max() > 1e-3
-    frozen = adapters.text_tower(towers.variables)
+    frozen = tuning.text_tower(towers.variables)
     assert set(frozen['params']) == set(zoo.TEXT)
     np.testing.assert_array_equal(zoo.encode_sentences(NETWORK, frozen, TOKENS), plain)
 
@@ -69,11 +67,11 @@ def made(method, learners, towers):
     optimiser = optax.adam(1e-2)
     if method == 'prompts':
         options = {'places': 2, 'classes': 2, 'length': 6}
-        init, step = adapters.prompts(NETWORK, optimiser, learners=learners, **options)
-        extra = {'frozen': adapters.text_tower(towers.variables), 'tokens': jnp.asarray(TOKENS)}
+        init, step = tuning.prompts(NETWORK, optimiser, learners=learners, **options)
+        extra = {'frozen': tuning.text_tower(towers.variables), 'tokens': jnp.asarray(TOKENS)}
         params = 0.02 * jnp.arange(learners * 16.0).reshape(learners, 2, 8)
     else:
-        init, step = adapters.keys(optimiser, learners=learners, count=3, classes=2, width=6)
+        init, step = tuning.keys(optimiser, learners=learners, count=3, classes=2, width=6)
         extra = {'text': zoo.encode_sentences(*towers[:2], TOKENS), 'values': jnp.eye(3, 2)}
         params = jnp.arange(learners * 18.0).reshape(learners, 3, 6) / 18
     state = jax.eval_shape(init, jax.random.key(0))
@@ -99,4 +97,4 @@ def test_learners_side_by_side_are_learners_alone(method, towers):
     for _ in range(5):
         second, _ = alone(second, only, jax.random.key(0))
     np.testing.assert_allclose(state.params[1:], second.params, atol=2e-5)
-    jax.tree.map(functools.partial(np.testing.assert_array_equal), state.extra, second.extra)
+    jax.tree.map(np.testing.assert_array_equal, state.extra, second.extra)

@@ -1,6 +1,6 @@
 """Small parts that are trained on the features of a frozen model of images and sentences.
 
-init, step = adapters.prompts(network, optimiser, learners=3, places=16, classes=10, length=77)
+init, step = tuning.prompts(network, optimiser, learners=3, places=16, classes=10, length=77)
 
 Several learners, of several seeds, train side by side: batches are {'feature': [B, L, D], 'label':
 int [B, L]}, and all that has L in front are the parameters. What is frozen is put into the state's
