@@ -257,6 +257,7 @@ def dataset(
         colours=None: places in `COLOURS` that objects may have; None is all.
         tint=0.1: how far a colour's channels stray.
         contrast=(0.2, 0.5): of the backdrop.
+        light=0.1: how far a backdrop's channels stray as a whole.
         clutter=1: rounded bars behind the objects.
         occluder=0.0: probability of a bar in front.
         noise=0.03: standard deviation of the pixels' uniform noise.
@@ -350,6 +351,7 @@ def _scene(
     colours=None,
     tint=0.1,
     contrast=(0.2, 0.5),
+    light=0.1,
     clutter=1,
     occluder=0.0,
     noise=0.03,
@@ -372,6 +374,7 @@ def _scene(
         'colours': np.array(range(len(COLOURS)) if colours is None else colours, np.int32),
         'rotation': _ROTATION[family] if rotation is None else rotation,
         **{'scale': scale, 'shift': shift, 'tint': tint, 'contrast': contrast},
+        'light': 2 * light,
         **{'occluder': occluder, 'noise': noise},
     }
     if background == 'photo':
@@ -421,7 +424,7 @@ def _backdrop(numbers, tables, points, background):
     image = jnp.where(across, image[:, ::-1], image)
     image = jnp.where(over, image[::-1], image)
     image = jnp.where(swap, image.swapaxes(0, 1), image)
-    light = 0.2 * (light - 0.5)
+    light = tables['light'] * (light - 0.5)
     image = 0.35 + _between(gain, *tables['contrast']) * (image - 0.5) + light[None, None]
     return jnp.clip(image, 0, 1), source
 

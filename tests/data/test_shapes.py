@@ -354,6 +354,12 @@ def test_the_nuisances_do_what_they_say():
     flat, rough = (draw(contrast=(c, c), noise=0)['image'].astype(int) for c in (0, 1))
     steps = [np.abs(np.diff(image, axis=1)) for image in (flat, rough)]
     assert (steps[0] == 0).mean() > 0.7 > 0.4 > (steps[1] == 0).mean()
+    tints = [
+        draw(contrast=(0, 0), noise=0, objects=0, clutter=0, light=light)['image'][:, 0, 0]
+        for light in (0, 0.1)
+    ]
+    assert (np.ptp(tints[0], 0) == 0).all()  # all the same grey
+    assert np.all(abs(np.ptp(tints[1].astype(int), 0) - 0.2 * 255) < 3)
     grain = np.sort(np.abs(flat - draw(contrast=(0, 0), noise=0.1)['image']).ravel())
     assert grain[-1] == pytest.approx(12**0.5 * 0.1 * 255 / 2, abs=1)
 
