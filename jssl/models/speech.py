@@ -308,7 +308,7 @@ class HuBERT(nn.Module):
     """
 
     encoder: nn.Module  # a `WaveEncoder`, or a `SpeechEncoder` of frames
-    head: UnitHead
+    head: nn.Module  # a `UnitHead`, or a dense layer
 
     def __call__(self, x: jax.Array, **options) -> jax.Array:
         """Maps x to logits [B, N, units]; options are the encoder's."""

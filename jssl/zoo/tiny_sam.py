@@ -29,7 +29,7 @@ from jssl import evaluate, losses, models, train
 from jssl.data import rasterise
 from jssl.models.prompting import ABSENT, END, INSIDE, OUTSIDE, START
 
-GROUPS, MEMBERS = 2, 3  # most of a picture, most of a group
+GROUPS = MEMBERS = 2  # groups of a picture; most members of a group
 SMALLEST = 8  # pixels of a thing: of slivers that others leave to be seen, two are already an edge
 FIGURES = (
     lambda p: rasterise.circle(p, 0.85),
@@ -59,7 +59,7 @@ class Recipe:
     heads: int = 2
     prompts: int = 8  # about each picture
     jitter: float = 0.1  # of a box's corners, in sides
-    steps: int = 900
+    steps: int = 1400
     batch: int = 8  # pictures
     learning_rate: float = 2e-3  # peak
     weight_decay: float = 0.05
@@ -211,7 +211,7 @@ def _picture(key, size):
 
 def _group(u, points):
     """Distances [MEMBERS, 2, H, W] and colours [MEMBERS, 2, 3] of alike figures in a row."""
-    scale, along = 0.28 + 0.22 * u[0], 2 * jnp.pi * u[1]
+    scale, along = 0.35 + 0.25 * u[0], 2 * jnp.pi * u[1]
     step = 2.1 * scale * jnp.stack([jnp.cos(along), jnp.sin(along)])
     count, angle = 1 + jnp.floor(MEMBERS * u[2]), 2 * jnp.pi * u[3]
     offset = scale * (u[4:6] - 0.5)

@@ -12,7 +12,7 @@ from jssl.zoo import tiny_dino as zoo
 
 ONE = train.make_mesh('data:1', jax.devices()[:1])
 SIZES = {'patch': 2, 'width': 8, 'depth': 1, 'crops': (8, 4), 'counts': (2, 1), 'prototypes': 16}
-TOY = zoo.Recipe(data='digits', **SIZES, steps=3, batch=8)
+TOY = zoo.Recipe(data='digits', options=(), **SIZES, steps=3, batch=8)
 
 
 def test_the_teacher_is_an_average_and_is_what_is_kept():

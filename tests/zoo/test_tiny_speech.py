@@ -11,7 +11,7 @@ from jssl.data.generated import utterances
 from jssl.zoo import recipes, tiny_speech
 
 RECIPE = dataclasses.replace(
-    tiny_speech.Recipe(), round=1, count=12, units=5, width=24, depth=2, layer=1, steps=3, batch=4
+    tiny_speech.Recipe(), round=1, count=12, units=5, width=32, depth=2, layer=1, steps=3, batch=4
 )
 
 
@@ -37,9 +37,27 @@ def test_units_are_the_nearest_centres(trained):
     h = jax.jit(lambda v, x: tiny_speech.features(RECIPE, v, x))(trained, x)
     unit = jax.jit(lambda v, x: tiny_speech.units(RECIPE, v, x))(trained, x)
     d = np.square(np.asarray(h)[:, :, None] - np.asarray(trained['units'])).sum(-1)
-    assert h.shape == (3, 75, 24)
+    assert h.shape == (3, 75, 32)
     np.testing.assert_array_equal(unit, d.argmin(-1))
     assert len(np.unique(unit)) > 1
+
+
+def test_the_first_units_know_their_neighbours():
+    x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype('f')
+    found = tiny_speech._windows(x)
+    for b, t in np.ndindex(2, 6):
+        wanted = [x[b, min(max(t + i, 0), 5)] for i in range(-2, 3)]
+        np.testing.assert_array_equal(found[b, t], np.concatenate(wanted))
+
+
+def test_noise_is_as_loud_as_is_drawn():
+    wave = np.sin(np.arange(12_000) * [[0.1], [0.7], [1.3]]).astype('f') / 10
+    loud = tiny_speech._noisy(jax.random.key(0), wave, (6.0, 6.0)) - wave
+    decibels = 10 * np.log10(np.square(wave).mean(1) / np.square(loud).mean(1))
+    np.testing.assert_allclose(decibels, 6, atol=0.2)
+    waves = [tiny_speech.load(RECIPE, split)['wave'][:12] for split in ('train', 'test')]
+    faintest = [np.sort(np.abs(w), 1)[:, 600].mean() for w in waves]
+    assert faintest[0] < faintest[1] / 2
 
 
 def test_the_second_round_learns_the_units_of_the_first(trained, monkeypatch):
@@ -52,8 +70,8 @@ def test_the_second_round_learns_the_units_of_the_first(trained, monkeypatch):
     monkeypatch.setattr(recipes, 'get', get)
     stream = tiny_speech.batches(dataclasses.replace(RECIPE, round=2))
     assert asked == [('tiny_speech', RECIPE)]
-    x = stream.source['frames']
-    unit = tiny_speech.units(RECIPE, trained, x[:3])
+    x = tiny_speech.load(RECIPE, 'train')['frames'][:3]
+    unit = tiny_speech.units(RECIPE, trained, x)
     np.testing.assert_array_equal(stream.source['unit'][:3], unit)
 
 
