@@ -1,5 +1,7 @@
 """Losses on masked frames of speech, against discrete codes of what was there."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -56,7 +58,10 @@ def _others(key, masked, count):
     place = jnp.argsort(~masked, axis=1, stable=True)  # of the masked ones, in order, first
     rank = jnp.cumsum(masked, axis=1)[..., None] - 1
     most = jnp.maximum(masked.sum(1) - 1, 1)[:, None, None]
-    drawn = jax.random.randint(key, (*masked.shape, count), 0, most)
+    # The same numbers as in three axes, which XLA:CPU takes seconds to compile.
+    shape = (*masked.shape, count)
+    drawn = jax.random.randint(key, (math.prod(shape),), 0, jnp.broadcast_to(most, shape).ravel())
+    drawn = drawn.reshape(shape)
     drawn = jnp.where(drawn < rank, drawn, drawn + 1).clip(0, masked.shape[1] - 1)
     return jnp.take_along_axis(place[:, None], drawn, 2)
 
