@@ -72,6 +72,7 @@ def cosine_graph(h: jax.Array, k: int) -> jax.Array:
     """
     chex.assert_rank(h, 2)
     similarity = cosine_matrix(h, h)
-    least = jax.lax.top_k(jax.lax.stop_gradient(similarity), k + 1)[0][:, -1:]
+    # Not the last of them, [:, -1:]: XLA fuses the two slices, and sorts whole rows for it.
+    least = jax.lax.top_k(jax.lax.stop_gradient(similarity), k + 1)[0].min(1, keepdims=True)
     kept = jnp.where(similarity >= least, similarity, 0)
     return nn.relu(0.5 * (kept + kept.T))

@@ -111,14 +111,14 @@ def multiplex(
     *,
     nodes: int = 480,
     values: int = 2,
-    degree: float = 8.0,
-    homophily: float = 0.8,
-    weak: float = 0.6,
+    degree: float = 12.0,
+    homophily: float = 0.9,
+    weak: float = 0.4,
     redundant: bool = False,
     noise_layers: int = 0,
     added: float = 0.4,
     dimension: int = 32,
-    informative: float = 0.5,
+    informative: float = 1.0,
     labelled: int = 10,
 ) -> dict[str, np.ndarray]:
     """One set of nodes, several kinds of edges; the label is a pair, a part to each kind.
