@@ -62,6 +62,7 @@ from jssl.algorithms.sdp import (
     profile_affinity,
 )
 from jssl.algorithms.sinkhorn import sinkhorn, sinkhorn_plan
+from jssl.algorithms.sparse_codes import Zipf, fit_zipf, kth_largest, zipf_counts
 from jssl.algorithms.spectral import (
     normalised_affinity,
     normalised_cut,
@@ -84,6 +85,7 @@ __all__ = [
     'Schedule',
     'Solution',
     'Supports',
+    'Zipf',
     'any_order',
     'assign',
     'beam_search',
@@ -101,6 +103,7 @@ __all__ = [
     'ddpm',
     'factor_domains',
     'first_supports',
+    'fit_zipf',
     'follow_flow',
     'gaussian_discriminant',
     'gmm',
@@ -117,6 +120,7 @@ __all__ = [
     'kmeans_plus_plus',
     'knn_edges',
     'knn_graph',
+    'kth_largest',
     'label_propagation',
     'laplacian_assignments',
     'laplacian_clustering',
@@ -156,4 +160,5 @@ __all__ = [
     'update_supports',
     'whiten',
     'whitening_matrix',
+    'zipf_counts',
 ]

@@ -18,13 +18,14 @@ def factor_domains(
 
         W, H = argmin_{W, H >= 0} |Q - W H|_F^2, scaled so that the columns of W and H sum to one
 
-    Many factors fit. The solver starts where the cells are those of one class each that successive
-    projection finds (anchors), which is the solution if every class has such a cell.
+    Many factors fit, and noisy shares are fitted better by others than the true ones. The solver
+    starts where the cells are those of one class each that successive projection finds (anchors),
+    which is the solution if every class has such a cell, and finds the nearest fit.
 
     Args:
         cells: Q, shares of the cells in every domain [M, R]; columns sum to one.
         k: number of classes, at most M and R.
-        restarts: of the solver from random factors instead, as in the paper; the best is kept.
+        restarts: of the solver from random factors instead, as in the paper; the best fit is kept.
         iterations: of the solver.
         seed: of random factors.
 

@@ -21,9 +21,11 @@ from jssl.evaluate.continual import average_accuracy, forgetting
 from jssl.evaluate.conv_probe import conv_probe
 from jssl.evaluate.correlation import average_ranks, pearson, spearman
 from jssl.evaluate.delay import Delay, generalisation_delay
+from jssl.evaluate.directions import direction_recovery
 from jssl.evaluate.features import features
 from jssl.evaluate.fewshot import few_shot
 from jssl.evaluate.frechet import frechet_distance
+from jssl.evaluate.gradients import gradient_variance
 from jssl.evaluate.kernel_alignment import kernel_alignment
 from jssl.evaluate.knn import knn
 from jssl.evaluate.linear_probe import fit_linear, linear_probe, linear_probe_sgd
@@ -66,6 +68,7 @@ __all__ = [
     'confusion',
     'conv_probe',
     'ctc_greedy',
+    'direction_recovery',
     'edit_distance',
     'effective_rank',
     'error_rate',
@@ -78,6 +81,7 @@ __all__ = [
     'fpr_at_tpr',
     'frechet_distance',
     'generalisation_delay',
+    'gradient_variance',
     'hold_out',
     'kernel_alignment',
     'knn',

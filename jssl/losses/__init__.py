@@ -119,6 +119,7 @@ from jssl.losses.pairs import (
 )
 from jssl.losses.preference import (
     cpo,
+    d2o,
     dpo,
     ipo,
     kto,
@@ -252,6 +253,7 @@ __all__ = [
     'cpo',
     'cross_batch_memory',
     'cross_entropy',
+    'd2o',
     'decoupled_contrastive',
     'denoising',
     'denoising_score',

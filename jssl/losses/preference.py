@@ -68,6 +68,50 @@ def robust_dpo(
     return noisy / (1 - 2 * smoothing)
 
 
+def d2o(
+    rejected: jax.Array,
+    anchors: jax.Array,
+    reference_rejected: jax.Array,
+    reference_anchors: jax.Array,
+    *,
+    alpha: float = 0.1,
+    beta: float = 0.1,
+) -> jax.Array:
+    """A bad answer against the mean of several of one's own, of which none is called good.
+
+        L_i = -log sigma(beta / K sum_k (log pi(y_ik) - log ref-(y_ik))
+                         - alpha (log pi(l_i) - log ref+(l_i)))
+
+    The mean stands inside: with alpha = beta this is at most the mean of DPO's losses with each
+    anchor in the chosen answer's place.
+
+    Args:
+        rejected: log-probabilities of the bad answers [B].
+        anchors: those of K answers of the model's own to the same questions [B, K].
+        reference_rejected: of the bad answers, by a helpful reference or the model at first [B].
+        reference_anchors: of the anchors, by a harmful reference or the model at first [B, K].
+        alpha: weight of the bad answer.
+        beta: of the anchors.
+
+    Returns:
+        Loss of each question [B].
+
+    Reference: Negating Negatives: Alignment without Human Positive Samples via Distributional
+    Dispreference Optimization (Duan et al., 2024).
+    """
+    check_axes(
+        rejected=(rejected, 'B'),
+        anchors=(anchors, 'B K'),
+        reference_rejected=(reference_rejected, 'B'),
+        reference_anchors=(reference_anchors, 'B K'),
+    )
+    own, bad = (
+        widen(live) - jax.lax.stop_gradient(widen(still))
+        for live, still in ((anchors, reference_anchors), (rejected, reference_rejected))
+    )
+    return -jax.nn.log_sigmoid(beta * own.mean(1) - alpha * bad)
+
+
 def ipo(
     chosen: jax.Array,
     rejected: jax.Array,

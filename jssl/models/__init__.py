@@ -6,6 +6,8 @@ rules by path work: attention projections are `query`, `key`, `value` [D, heads 
 `positions`. Every module is called as `module(x, *, train=False)`.
 """
 
+from jssl.models.answers import answer_log_probs as answer_log_probs
+from jssl.models.answers import sample_answers as sample_answers
 from jssl.models.audio import SEANetEncoder as SEANetEncoder
 from jssl.models.audio import VocosDecoder as VocosDecoder
 from jssl.models.audio import inverse_stft as inverse_stft
@@ -16,6 +18,7 @@ from jssl.models.autoencoder import PatchDecoder as PatchDecoder
 from jssl.models.autoencoder import PatchEncoder as PatchEncoder
 from jssl.models.autoencoder import ShapedMLP as ShapedMLP
 from jssl.models.autoencoder import Tokeniser as Tokeniser
+from jssl.models.backbones import backbone as backbone
 from jssl.models.clip import CLIP as CLIP
 from jssl.models.clip import AttentionPooled as AttentionPooled
 from jssl.models.clip import AveragedResNet as AveragedResNet
@@ -72,12 +75,14 @@ from jssl.models.prompting import Everything as Everything
 from jssl.models.prompting import Masks as Masks
 from jssl.models.prompting import PromptableSegmenter as PromptableSegmenter
 from jssl.models.prompting import segment_everything as segment_everything
+from jssl.models.residual import residual_stream as residual_stream
 from jssl.models.resnet import ResNet as ResNet
 from jssl.models.resnet import resnet18 as resnet18
 from jssl.models.resnet import resnet34 as resnet34
 from jssl.models.resnet import resnet50 as resnet50
 from jssl.models.resnet import resnet101 as resnet101
 from jssl.models.resnet import resnet152 as resnet152
+from jssl.models.sparse_autoencoder import SparseAutoencoder as SparseAutoencoder
 from jssl.models.speech import ConvPositions as ConvPositions
 from jssl.models.speech import GumbelQuantiser as GumbelQuantiser
 from jssl.models.speech import HuBERT as HuBERT

@@ -43,6 +43,14 @@ def ipo(live, still):
     return [(w - l - 1 / (2 * 0.5)) ** 2 for w, l in gains(live, still)]
 
 
+def d2o(live, still):
+    out = []
+    for l, y, rl, ry in zip(live[0], live[1], still[2], still[3], strict=True):
+        own = sum(a - b for a, b in zip(y, ry, strict=True)) / len(y)
+        out.append(-log_sigmoid(0.5 * own - 0.25 * (l - rl)))
+    return out
+
+
 def kto(live, still):
     out = []
     for i, good in enumerate(live[2]):
@@ -141,6 +149,10 @@ def judged(random, batch):
     return answer, reference, random.random(batch) < 0.5, np.array(0.3, np.float32)
 
 
+def anchored(random, batch):
+    return tuple(log_probabilities(random, s) for s in ((batch,), (batch, 3), (batch,), (batch, 3)))
+
+
 def several(random, batch):
     shape = (batch, 4)
     lengths = random.integers(1, 9, shape).astype(np.int32)
@@ -162,6 +174,7 @@ CASES = {
     'dpo': Case(partial(losses.dpo, beta=0.5), answers(4), FOUR),
     'dpo-conservative': Case(partial(losses.dpo, beta=0.5, smoothing=0.2), answers(4), FOUR),
     'robust_dpo': Case(partial(losses.robust_dpo, beta=0.5, smoothing=0.2), answers(4), FOUR),
+    'd2o': Case(partial(losses.d2o, alpha=0.25, beta=0.5), anchored, FOUR),
     'ipo': Case(partial(losses.ipo, beta=0.5), answers(4), FOUR),
     'kto': Case(partial(losses.kto, beta=0.5, gain=2.0, loss=3.0), judged, (0, 0, 0, None)),
     'simpo': Case(losses.simpo, answers(2, 2), FOUR),
@@ -182,7 +195,7 @@ ORACLES = {
     **{
         f.__name__: f
         for f in (
-            dpo, robust_dpo, ipo, kto, simpo, orpo, cpo, slic, rrhf, gradient_ascent,
+            dpo, robust_dpo, d2o, ipo, kto, simpo, orpo, cpo, slic, rrhf, gradient_ascent,
             gradient_difference, npo,
             simnpo, rmu, squashed_error, representation_alignment,
         )
