@@ -12,6 +12,7 @@ for flag in ('--xla_force_host_platform_device_count=8', '--xla_cpu_use_fusion_e
     if flag.split('=')[0] not in flags:
         flags = f'{flags} {flag}'
 os.environ['XLA_FLAGS'] = flags.strip()
+os.environ.setdefault('PJRT_NPROC', '24')  # see `runtime.configure`
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -28,7 +28,11 @@ def configure(
     """
     if heap:
         keep_heap()
-    jax.config.update('jax_num_cpu_devices', devices or cores())
+    devices = devices or cores()
+    jax.config.update('jax_num_cpu_devices', devices)
+    # A batch of factorisations waits, in a thread of XLA:CPU's pool, for others of its threads:
+    # with a thread for each device all may wait, for ever.
+    os.environ.setdefault('PJRT_NPROC', str(cores() + 2 * devices))
     if cache is not None:
         folder = pathlib.Path(cache) if cache else cache_folder() / 'compiled'
         jax.config.update('jax_compilation_cache_dir', str(folder))
