@@ -94,10 +94,7 @@ class Network(nn.Module):
     @nn.compact
     def __call__(self, x, *, train=False):
         config = self.config
-        if config.backbone == 'conv':
-            encoder = models.ConvNet(config.widths, norm='batch', name='encoder')
-        else:
-            encoder = models.resnet50(width=config.widths[0], name='encoder')
+        encoder = models.backbone(config.backbone, config.widths, name='encoder')
         h = encoder(models.space_to_depth(x, config.patch), train=train)
         head = models.ProjectionHead(config.projection, final_norm=True, name='head')
         return h, head(h, train=train)
