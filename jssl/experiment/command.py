@@ -272,7 +272,7 @@ def parse(entry: registry.Entry, arguments: list[str]):
 
 
 def _config_flags(entry) -> list[str]:
-    return [f'config.{name}' for name, *_ in [registry.SEEDS, *entry.fields]]
+    return [f'config.{name}' for name, *_ in registry.every_field(entry)]
 
 
 def _changes(entry, values: dict) -> dict[str, str]:

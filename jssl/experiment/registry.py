@@ -28,7 +28,7 @@ RUN_FLAGS = {
     '--quiet': 'no progress lines (false)',
 }
 
-SEEDS = ('seeds', 'int', '3', 'repetitions, paired in claims')
+SEEDS = ('seeds', 'int', '3', 'repetitions, paired in claims')  # where a Config has no own
 
 
 class Entry(NamedTuple):
@@ -105,11 +105,17 @@ def paper(entry: Entry) -> str:
     return ' '.join(match[1].split()) if match else ''
 
 
+def every_field(entry: Entry) -> list[tuple[str, str, str, str]]:
+    """The fields of a Config with what it inherits."""
+    own = {name for name, *_ in entry.fields}
+    return [*([] if SEEDS[0] in own else [SEEDS]), *entry.fields]
+
+
 def help_text(entry: Entry) -> str:
     """What --help prints: the docstring, the flags, the fields with the paper's values."""
     rows = [f'  {flag:22} {text}' for flag, text in RUN_FLAGS.items()]
     rows += ['', "fields, with the paper's values:"]
-    for name, kind, value, comment in [SEEDS, *entry.fields]:
+    for name, kind, value, comment in every_field(entry):
         flag = f'--config.{name}={value}'
         rows.append(f'  {flag:34} {kind}{": " + comment if comment else ""}')
     usage = f'python -m {entry.module} [--preset={"|".join(PRESETS)}] [flags]'

@@ -127,6 +127,18 @@ def test_help_of_a_module_does_not_import_it():
     assert done.stdout.endswith('quick\n')
 
 
+def test_a_config_may_have_its_own_number_of_seeds():
+    plain = registry.Entry(
+        'slug', 'family', registry.ROOT / 'x.py', 'Title.', [('a', 'int', '1', '')]
+    )
+    own = plain._replace(fields=[('seeds', 'int', '1', 'a large model'), *plain.fields])
+    for entry, default in ((plain, 3), (own, 1)):
+        assert registry.help_text(entry).count('--config.seeds=') == 1
+        assert f'--config.seeds={default}' in registry.help_text(entry)
+        flags, changes = command.parse(entry, ['--config.seeds=2', '--config.a=5'])
+        assert changes == {'seeds': '2', 'a': '5'}
+
+
 def test_list_shows_every_file():
     done = jssl('list')
     assert done.stdout.count('\n') == len(registry.entries())
