@@ -39,6 +39,7 @@ from jssl.zoo import tuning
 
 @dataclasses.dataclass(frozen=True)
 class Config(experiment.Config):
+    seeds: int = 1  # of three, the prompts of all classes fill a device
     model: str = 'clip-vit-base-patch16'  # table 6; or 'tiny_clip'
     weights: str = ''  # file of the published model
     sentences: str = ''  # file of the sets' sentences as tokens
@@ -75,7 +76,7 @@ class Config(experiment.Config):
     rounds: int = 100  # of expectation-maximisation, at most
 
 
-PAPER = Config(seeds=1)  # of three: the prompts of all classes fill a device
+PAPER = Config()
 CPU = replace(
     PAPER, seeds=5, model='tiny_clip', sets=('shades', 'textures', 'outlines', 'digits'),
     data='textures', shifted=('posterised', 'sketched', 'inverted'), images=(2500, 1000),

@@ -135,7 +135,7 @@ def test_a_config_may_have_its_own_number_of_seeds():
     for entry, default in ((plain, 3), (own, 1)):
         assert registry.help_text(entry).count('--config.seeds=') == 1
         assert f'--config.seeds={default}' in registry.help_text(entry)
-        flags, changes = command.parse(entry, ['--config.seeds=2', '--config.a=5'])
+        _, changes = command.parse(entry, ['--config.seeds=2', '--config.a=5'])
         assert changes == {'seeds': '2', 'a': '5'}
 
 
